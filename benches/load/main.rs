@@ -1,0 +1,2 @@
+//! The raw-wire load generator and null server.
+fn main() {}

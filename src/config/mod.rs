@@ -1,0 +1,1 @@
+//! Configuration: command line and TOML, checked as a whole before anything starts.

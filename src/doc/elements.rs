@@ -1,0 +1,175 @@
+//! One pass over the elements of a document, without looking into nested ones.
+
+use super::value::{BsonType, Value};
+use crate::wire::read_i32;
+
+/// Why bytes are not a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DocError {
+    /// The length field is below 5, or above the bytes at hand.
+    #[error("a BSON document's length field does not fit its bytes")]
+    Length,
+    /// The document ends in the middle of an element, or has no end mark.
+    #[error("a BSON document is cut off")]
+    Truncated,
+    /// An element type that BSON does not define.
+    #[error("BSON element type {0:#04x} is unknown")]
+    UnknownType(u8),
+    /// A string, code or nested document whose own length contradicts its document.
+    #[error("a BSON value's length does not fit its document")]
+    ValueLength,
+}
+
+/// One element of a document: a view into its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Element<'a> {
+    /// The field's name. Not checked to be UTF-8.
+    pub key: &'a [u8],
+    /// The field's type and value.
+    pub value: Value<'a>,
+    /// The element as it stands in the document: type, key, zero, value.
+    pub raw: &'a [u8],
+    /// Where `raw` begins, bytes from the document's first.
+    pub at: usize,
+}
+
+/// Iterates over a document's elements; ends after the first error.
+#[derive(Debug, Clone)]
+pub struct Elements<'a> {
+    document: &'a [u8],
+    at: usize,
+}
+
+/// The length that the document at the front of `bytes` claims, checked against `bytes`.
+pub fn document_length(bytes: &[u8]) -> Result<usize, DocError> {
+    let length = read_i32(bytes, 0).ok_or(DocError::Length)?;
+    match usize::try_from(length) {
+        Ok(length) if length >= 5 && length <= bytes.len() => Ok(length),
+        _ => Err(DocError::Length),
+    }
+}
+
+/// The elements of the document at the front of `bytes`. A wrong length field is the iterator's first item.
+pub fn elements(bytes: &[u8]) -> Elements<'_> {
+    match document_length(bytes) {
+        Ok(length) => Elements { document: &bytes[..length], at: 4 },
+        Err(_) => Elements { document: &[], at: 0 },
+    }
+}
+
+/// The first element called `key`; `None` too when the document breaks off before it.
+pub fn find<'a>(document: &'a [u8], key: &str) -> Option<Element<'a>> {
+    elements(document).map_while(Result::ok).find(|element| element.key == key.as_bytes())
+}
+
+/// The value behind a path of nested documents or arrays, `["config", "members"]` for example.
+pub fn find_path<'a>(document: &'a [u8], path: &[&str]) -> Option<Value<'a>> {
+    let (last, parents) = path.split_last()?;
+    let mut inside = document;
+    for key in parents {
+        inside = find(inside, key)?.value.as_document()?;
+    }
+    find(inside, last).map(|element| element.value)
+}
+
+impl<'a> Elements<'a> {
+    fn step(&mut self) -> Result<Option<Element<'a>>, DocError> {
+        let kind = *self.document.get(self.at).ok_or(DocError::Truncated)?;
+        let start = self.at;
+        if kind == 0 {
+            // Bytes behind the end mark mean that the length field lied.
+            return match start + 1 == self.document.len() {
+                true => Ok(None),
+                false => Err(DocError::Length),
+            };
+        }
+        let kind = BsonType::from_u8(kind).ok_or(DocError::UnknownType(kind))?;
+        let behind_type = &self.document[start + 1..];
+        let zero = behind_type.iter().position(|&byte| byte == 0).ok_or(DocError::Truncated)?;
+        let value_at = start + 1 + zero + 1;
+        let length = kind.value_length(&self.document[value_at..])?;
+        let end = value_at + length;
+        // The document's own end mark cannot be part of a value.
+        if end >= self.document.len() {
+            return Err(DocError::Truncated);
+        }
+        self.at = end;
+        Ok(Some(Element {
+            key: &behind_type[..zero],
+            value: Value { kind, bytes: &self.document[value_at..end] },
+            raw: &self.document[start..end],
+            at: start,
+        }))
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Result<Element<'a>, DocError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at == usize::MAX {
+            return None;
+        }
+        let step = if self.document.is_empty() { Err(DocError::Length) } else { self.step() };
+        if !matches!(step, Ok(Some(_))) {
+            self.at = usize::MAX;
+        }
+        step.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn document() -> Vec<u8> {
+        let inner = bson::doc! { "x": [1, "two", null] };
+        bson::serialize_to_vec(&bson::doc! { "find": "things", "filter": inner, "n": 7i64, "$db": "app" })
+            .unwrap()
+    }
+
+    #[test]
+    fn keys_come_in_order_and_their_ranges_cover_the_document() {
+        let bytes = document();
+        let all: Vec<_> = elements(&bytes).map(Result::unwrap).collect();
+        let keys: Vec<_> = all.iter().map(|element| element.key).collect();
+        assert_eq!(keys, [b"find".as_slice(), b"filter", b"n", b"$db"]);
+        let covered: usize = all.iter().map(|element| element.raw.len()).sum();
+        assert_eq!(covered + 5, bytes.len());
+        assert!(all.iter().all(|element| bytes[element.at..].starts_with(element.raw)));
+    }
+
+    #[test]
+    fn every_truncation_ends_in_one_error() {
+        let bytes = document();
+        for end in 0..bytes.len() {
+            let items: Vec<_> = elements(&bytes[..end]).collect();
+            assert!(items.last().unwrap().is_err(), "cut at {end}");
+            assert_eq!(items.iter().filter(|item| item.is_err()).count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_path_leads_into_nested_documents_and_arrays() {
+        let bytes = document();
+        assert_eq!(find_path(&bytes, &["filter", "x", "1"]).unwrap().as_str(), Some("two"));
+        assert!(find_path(&bytes, &["filter", "y", "1"]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_walked_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            elements(&bytes).for_each(drop);
+        }
+
+        #[test]
+        fn a_damaged_document_is_walked_without_a_panic(at in 0usize..60, with in any::<u8>()) {
+            let mut bytes = document();
+            let at = at % bytes.len();
+            bytes[at] = with;
+            elements(&bytes).for_each(drop);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The `torana` binary: arguments to subcommand, nothing else.
+
+fn main() {}

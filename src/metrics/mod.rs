@@ -1,0 +1,1 @@
+//! Prometheus metrics: families, and children resolved once.

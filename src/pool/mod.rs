@@ -1,0 +1,1 @@
+//! The pool of server connections of one member.

@@ -1,0 +1,1 @@
+//! A connection to a mongod: connect, handshake, read and write.
