@@ -1,0 +1,213 @@
+//! Names and kinds of the commands that torana knows.
+
+/// What torana does with a command, as far as its name alone tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Answered from the monitors' newest hello.
+    Hello,
+    /// Authentication in all its forms: belongs to a hop, never reaches a pooled connection.
+    Authentication,
+    /// `whatsmyuri`: names the connection that asks, which is the client's own.
+    WhatsMyUri,
+    /// Changes nothing on the server: may be ended by closing its connection when its client has gone.
+    Read,
+    /// May change something: runs to its end, whoever has gone.
+    Write,
+    /// A batch of an existing cursor.
+    GetMore,
+    /// Ends a transaction.
+    EndTransaction,
+    /// Frees what something else waits for, or looks at who does: never waits behind ordinary work.
+    Relief,
+    /// `getLastError` and its kin: speak of the last legacy write on their own connection.
+    LastError,
+    /// Its reply or request names members: rewritten.
+    Names,
+}
+
+macro_rules! commands {
+    ($($name:literal => $kind:ident,)*) => {
+        const TABLE: &[(&str, Kind)] = &[("other", Kind::Write), $(($name, Kind::$kind),)*];
+    };
+}
+
+// Sorted by name, after `other`: looked up by bisection. Unknown commands count as writes, because ending a write
+// half-way is the error that cannot be mended.
+commands! {
+    "_isSelf" => Read,
+    "abortTransaction" => EndTransaction,
+    "aggregate" => Read,
+    "appendOplogNote" => Write,
+    "applyOps" => Write,
+    "authenticate" => Authentication,
+    "autocompact" => Write,
+    "buildInfo" => Read,
+    "buildinfo" => Read,
+    "bulkWrite" => Write,
+    "clone" => Write,
+    "cloneCollectionAsCapped" => Write,
+    "collMod" => Write,
+    "collStats" => Read,
+    "collstats" => Read,
+    "commitTransaction" => EndTransaction,
+    "compact" => Write,
+    "configureFailPoint" => Write,
+    "connPoolStats" => Names,
+    "connectionStatus" => Read,
+    "convertToCapped" => Write,
+    "count" => Read,
+    "create" => Write,
+    "createIndexes" => Write,
+    "createRole" => Write,
+    "createUser" => Write,
+    "currentOp" => Relief,
+    "dataSize" => Read,
+    "dbHash" => Read,
+    "dbStats" => Read,
+    "dbstats" => Read,
+    "delete" => Write,
+    "distinct" => Read,
+    "drop" => Write,
+    "dropAllRolesFromDatabase" => Write,
+    "dropAllUsersFromDatabase" => Write,
+    "dropDatabase" => Write,
+    "dropIndexes" => Write,
+    "dropRole" => Write,
+    "dropUser" => Write,
+    "endSessions" => Relief,
+    "explain" => Read,
+    "features" => Read,
+    "filemd5" => Read,
+    "find" => Read,
+    "findAndModify" => Write,
+    "findandmodify" => Write,
+    "fsync" => Write,
+    "fsyncUnlock" => Relief,
+    "geoSearch" => Read,
+    "getCmdLineOpts" => Read,
+    "getDefaultRWConcern" => Read,
+    "getLastError" => LastError,
+    "getLog" => Read,
+    "getMore" => GetMore,
+    "getParameter" => Read,
+    "getPrevError" => LastError,
+    "getnonce" => Authentication,
+    "grantRolesToUser" => Write,
+    "hello" => Hello,
+    "hostInfo" => Read,
+    "insert" => Write,
+    "isMaster" => Hello,
+    "isdbgrid" => Read,
+    "ismaster" => Hello,
+    "killAllSessions" => Relief,
+    "killCursors" => Relief,
+    "killOp" => Relief,
+    "killSessions" => Relief,
+    "listCollections" => Read,
+    "listCommands" => Read,
+    "listDatabases" => Read,
+    "listIndexes" => Read,
+    "lockInfo" => Read,
+    "logApplicationMessage" => Write,
+    "logRotate" => Write,
+    "logout" => Authentication,
+    "mapReduce" => Write,
+    "mapreduce" => Write,
+    "ping" => Read,
+    "planCacheClear" => Write,
+    "planCacheListFilters" => Read,
+    "profile" => Write,
+    "reIndex" => Write,
+    "refreshSessions" => Write,
+    "renameCollection" => Write,
+    "replSetAbortPrimaryCatchUp" => Write,
+    "replSetFreeze" => Write,
+    "replSetGetConfig" => Names,
+    "replSetGetRBID" => Read,
+    "replSetGetStatus" => Names,
+    "replSetInitiate" => Names,
+    "replSetMaintenance" => Write,
+    "replSetReconfig" => Names,
+    "replSetResizeOplog" => Write,
+    "replSetStepDown" => Write,
+    "replSetSyncFrom" => Names,
+    "replSetTest" => Write,
+    "resetError" => LastError,
+    "rolesInfo" => Read,
+    "saslContinue" => Authentication,
+    "saslStart" => Authentication,
+    "serverStatus" => Names,
+    "setDefaultRWConcern" => Write,
+    "setFeatureCompatibilityVersion" => Write,
+    "setParameter" => Write,
+    "shutdown" => Write,
+    "startSession" => Read,
+    "top" => Read,
+    "update" => Write,
+    "updateUser" => Write,
+    "usersInfo" => Read,
+    "validate" => Read,
+    "validateDBMetadata" => Read,
+    "waitForFailPoint" => Read,
+    "whatsmyuri" => WhatsMyUri,
+}
+
+/// A command of the table, by its place there: what metrics and classification work with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Command(u8);
+
+impl Command {
+    /// What is not in the table.
+    pub const OTHER: Command = Command(0);
+    /// How many there are, `other` included: the closed set of the metrics' label `command`.
+    pub const COUNT: usize = TABLE.len();
+
+    /// The command called `name`, by MongoDB's own spelling.
+    pub fn named(name: &[u8]) -> Command {
+        let known = &TABLE[1..];
+        match known.binary_search_by(|(entry, _)| entry.as_bytes().cmp(name)) {
+            Ok(place) => Command(place as u8 + 1),
+            Err(_) => Command::OTHER,
+        }
+    }
+
+    /// All commands, in the order of [`Command::index`].
+    pub fn all() -> impl Iterator<Item = Command> {
+        (0..TABLE.len()).map(|place| Command(place as u8))
+    }
+
+    /// Its place, below [`Command::COUNT`].
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// MongoDB's name for it, or `other`.
+    pub fn name(self) -> &'static str {
+        TABLE[self.index()].0
+    }
+
+    /// What its name alone tells.
+    pub fn kind(self) -> Kind {
+        TABLE[self.index()].1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_fits_its_index() {
+        assert!(TABLE[1..].windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert!(TABLE.len() <= 256);
+    }
+
+    #[test]
+    fn every_name_is_found_and_others_are_other() {
+        for command in Command::all().skip(1) {
+            assert_eq!(Command::named(command.name().as_bytes()), command);
+        }
+        assert_eq!(Command::named(b"FIND"), Command::OTHER);
+        assert_eq!(Command::named(b"other").kind(), Kind::Write);
+    }
+}
