@@ -1,1 +1,3 @@
 //! The message path: listener, client session, exchange.
+
+mod buffer;

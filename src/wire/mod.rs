@@ -18,7 +18,7 @@ pub use checksum::{checksum_matches, crc32c, write_checksum};
 pub use error::{Side, WireError};
 pub use header::{HEADER_LEN, Header, MESSAGE_MAX};
 pub use op_msg::{MsgFlags, OpMsg, OpMsgBuilder, Section, Sections};
-pub use op_query::{LegacyRequest, OpQuery, QueryFlags};
+pub use op_query::{LegacyRequest, OpQuery, QueryFlags, write_op_query};
 pub use op_reply::{OpReply, ReplyFlags, write_op_reply};
 pub use opcode::Opcode;
 

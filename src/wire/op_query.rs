@@ -1,7 +1,7 @@
 //! OP_QUERY, and the namespace of the other legacy requests.
 
 use super::error::{Side, WireError};
-use super::header::HEADER_LEN;
+use super::header::{HEADER_LEN, Header};
 use super::opcode::Opcode;
 use super::read_i32;
 
@@ -80,6 +80,19 @@ impl<'a> OpQuery<'a> {
     pub fn is_command(&self) -> bool {
         self.namespace.strip_prefix(self.database()) == Some(b".$cmd")
     }
+}
+
+/// Appends a whole OP_QUERY that carries a command to `out`.
+pub fn write_op_query(out: &mut Vec<u8>, request_id: i32, namespace: &str, command: &[u8]) {
+    let length = HEADER_LEN + 4 + namespace.len() + 1 + 8 + command.len();
+    let header = Header { length, request_id, response_to: 0, opcode: Opcode::Query };
+    out.extend_from_slice(&header.to_bytes());
+    out.extend_from_slice(&QueryFlags::SECONDARY_OK.to_le_bytes());
+    out.extend_from_slice(namespace.as_bytes());
+    out.push(0);
+    out.extend_from_slice(&0i32.to_le_bytes());
+    out.extend_from_slice(&(-1i32).to_le_bytes());
+    out.extend_from_slice(command);
 }
 
 /// The part of OP_INSERT, OP_UPDATE, OP_DELETE and OP_GET_MORE that torana needs.

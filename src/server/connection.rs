@@ -1,0 +1,128 @@
+//! One TCP connection to a mongod, after its handshake.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, Instant};
+
+/// A connection idle for longer is looked at with a system call before use. Below that the event loop has just
+/// seen it, and the call would cost as much as a read for nothing.
+const LOOK_AFTER: Duration = Duration::from_millis(10);
+
+/// A connection to a mongod that has greeted it.
+#[derive(Debug)]
+pub struct ServerConnection {
+    stream: TcpStream,
+    next_request_id: i32,
+    connection_id: i64,
+    last_used: Instant,
+}
+
+impl ServerConnection {
+    pub(super) fn new(stream: TcpStream, connection_id: i64) -> Self {
+        // Numbers start anywhere, so that those of two connections seldom coincide in a packet capture.
+        let next_request_id = rand::random::<i32>() & 0x3fff_ffff;
+        ServerConnection { stream, next_request_id, connection_id, last_used: Instant::now() }
+    }
+
+    /// The server's number for this connection, as `$currentOp` and its log call it; 0 if it gave none.
+    pub fn connection_id(&self) -> i64 {
+        self.connection_id
+    }
+
+    /// A requestID that this connection has not used for two thousand million messages. With it a late reply to an
+    /// earlier exchange cannot pass for an answer to this one.
+    pub fn next_request_id(&mut self) -> i32 {
+        self.next_request_id = self.next_request_id.wrapping_add(1) & i32::MAX;
+        self.next_request_id
+    }
+
+    /// Notes that an exchange on it has just ended, at `now`.
+    pub fn touch(&mut self, now: Instant) {
+        self.last_used = now;
+    }
+
+    /// Writes all of `bytes`. Not cancel safe: a cancelled call may have written part, the connection must be closed.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    /// Reads into `buf`; 0 bytes read mean that the server closed the connection. Cancel safe.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(buf.filled().len())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Whether an idle connection is closed or has bytes that nobody asked for. Either way it must not be used.
+    pub fn is_broken(&mut self) -> bool {
+        // The waker is replaced by the next real poll: nobody waits on an idle connection.
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.stream.poll_read_ready(&mut cx) {
+            Poll::Pending if self.last_used.elapsed() < LOOK_AFTER => false,
+            Poll::Pending => !self.nothing_to_read(),
+            Poll::Ready(Err(_)) => true,
+            // Readiness may be left over from a read that filled its buffer: only a read can tell.
+            Poll::Ready(Ok(())) => !matches!(
+                self.stream.try_read(&mut [0; 1]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock
+            ),
+        }
+    }
+
+    fn nothing_to_read(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(rustix::net::recv(&self.stream, &mut [0u8; 1][..], flags), Err(rustix::io::Errno::AGAIN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (ServerConnection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (ServerConnection::new(stream, 1), listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_usable() {
+        let (mut connection, _server) = pair().await;
+        assert!(!connection.is_broken());
+        tokio::time::sleep(LOOK_AFTER * 2).await;
+        assert!(!connection.is_broken());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_closed_is_found_before_use() {
+        let (mut connection, server) = pair().await;
+        drop(server);
+        tokio::time::sleep(LOOK_AFTER * 2).await;
+        assert!(connection.is_broken());
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_unasked_bytes_is_found_before_use() {
+        let (mut connection, mut server) = pair().await;
+        server.write_all(b"x").await.unwrap();
+        tokio::time::sleep(LOOK_AFTER * 2).await;
+        assert!(connection.is_broken());
+    }
+
+    #[tokio::test]
+    async fn request_ids_are_never_negative() {
+        let (mut connection, _server) = pair().await;
+        connection.next_request_id = i32::MAX - 1;
+        assert_eq!(connection.next_request_id(), i32::MAX);
+        assert_eq!(connection.next_request_id(), 0);
+    }
+}
