@@ -1,0 +1,77 @@
+//! Messages and operations that pass.
+
+use std::sync::Arc;
+
+use prometheus::{Histogram, IntCounter};
+
+use super::builder::Builder;
+use super::labels::{Direction, Outcome};
+use super::table::{Counters, Histograms};
+use crate::command::Command;
+
+/// Messages and operations of one member.
+pub struct TrafficMetrics {
+    /// Requests that have a reply.
+    pub requests_with_reply: IntCounter,
+    /// Requests that have none: legacy writes, killCursors, OP_MSG with moreToCome.
+    pub requests_without_reply: IntCounter,
+    /// From a request read to its reply written, seconds: the server's time is in it.
+    pub in_proxy: Histogram,
+    /// Operations by command and outcome, local ones included.
+    pub operations: Arc<Counters<(Command, Outcome)>>,
+    /// From the request written to the server to the reply's header read, seconds.
+    pub server_latency: Arc<Histograms<Command>>,
+    /// Requests answered by torana itself.
+    pub local_replies: Arc<Counters<Command>>,
+    /// Messages passed on to the other side.
+    pub forwarded: Arc<Counters<Direction>>,
+    /// Messages edited on their way.
+    pub rewrites: Arc<Counters<Direction>>,
+    /// Replies whose `responseTo` was not the request's id; each ended its server connection.
+    pub reply_mismatches: IntCounter,
+    /// Bytes read from clients.
+    pub client_received_bytes: IntCounter,
+    /// Bytes written to clients.
+    pub client_sent_bytes: IntCounter,
+    /// Bytes read from the server.
+    pub server_received_bytes: IntCounter,
+    /// Bytes written to the server.
+    pub server_sent_bytes: IntCounter,
+}
+
+impl TrafficMetrics {
+    pub(super) fn new(builder: &mut Builder) -> TrafficMetrics {
+        TrafficMetrics {
+            requests_with_reply: builder
+                .counter("torana_requests_with_reply_total", "Requests read that have a reply"),
+            requests_without_reply: builder
+                .counter("torana_requests_without_reply_total", "Requests read that have no reply"),
+            in_proxy: builder.histogram(
+                "torana_request_seconds",
+                "From a request read to its reply written, the server's time included",
+            ),
+            operations: builder
+                .sparse_counters("torana_operations_total", "Operations of clients, by command and outcome"),
+            server_latency: builder.sparse_histograms(
+                "torana_server_latency_seconds",
+                "From a request written to the server to its reply's header",
+            ),
+            local_replies: builder
+                .sparse_counters("torana_local_replies_total", "Requests answered by torana itself"),
+            forwarded: builder
+                .counters("torana_messages_forwarded_total", "Messages passed on to the other side"),
+            rewrites: builder.counters("torana_rewrites_total", "Messages edited on their way"),
+            reply_mismatches: builder.counter(
+                "torana_reply_mismatches_total",
+                "Replies to another request than the one sent; each ended its server connection",
+            ),
+            client_received_bytes: builder
+                .counter("torana_client_received_bytes_total", "Bytes read from clients"),
+            client_sent_bytes: builder.counter("torana_client_sent_bytes_total", "Bytes written to clients"),
+            server_received_bytes: builder
+                .counter("torana_server_received_bytes_total", "Bytes read from the server"),
+            server_sent_bytes: builder
+                .counter("torana_server_sent_bytes_total", "Bytes written to the server"),
+        }
+    }
+}
