@@ -1,1 +1,35 @@
 //! Replies and requests that name members, edited so that clients stay on torana.
+//!
+//! Everything is done by byte ranges on raw BSON: what is not a member's name passes byte for byte, whatever fields
+//! later servers add. Nothing here knows a socket, a clock or a pool, and nothing panics or recurses without a bound
+//! on what came from one. Called by the hello service (`hello`, `hello_request`) and by the exchange, for the
+//! handful of commands whose messages name members.
+
+mod client_metadata;
+mod error_code;
+mod errors;
+mod hello;
+mod hello_api;
+mod hello_fields;
+mod hello_request;
+mod overload;
+
+pub use error_code::ErrorCode;
+pub use errors::{CommandError, Labels};
+pub use hello::{HelloAsked, HelloTemplate, Spelling, render};
+pub use hello_request::{HelloRequest, TopologyVersion, counter_ahead};
+pub use overload::{Overload, RetryScope, max_time_passed_in_queue, overloaded, shutting_down};
+
+use crate::doc::DocError;
+use crate::wire::WireError;
+
+/// Why a message could not be rewritten. It is then not passed on: it may name a member.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RewriteError {
+    /// The body is not a document.
+    #[error(transparent)]
+    Document(#[from] DocError),
+    /// The message round the body does not follow the wire protocol.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}

@@ -1,0 +1,115 @@
+//! Error codes that torana answers with, and MongoDB's names for them.
+
+use std::borrow::Cow;
+
+/// A MongoDB error code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ErrorCode(pub i32);
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $constant:ident = $code:literal $name:literal;)*) => {
+        impl ErrorCode {
+            $($(#[$doc])* pub const $constant: ErrorCode = ErrorCode($code);)*
+
+            /// The name in the server's error_codes.yml; `None` for a number that is only a place in its source.
+            fn known_name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($code => Some($name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A value that cannot be.
+    BAD_VALUE = 2 "BadValue";
+    /// A member cannot be reached.
+    HOST_UNREACHABLE = 6 "HostUnreachable";
+    /// A message that does not parse.
+    FAILED_TO_PARSE = 9 "FailedToParse";
+    /// The user may not do this.
+    UNAUTHORIZED = 13 "Unauthorized";
+    /// A field of another type than wanted.
+    TYPE_MISMATCH = 14 "TypeMismatch";
+    /// A message longer or shorter than it may be.
+    INVALID_LENGTH = 16 "InvalidLength";
+    /// A message that is not what the protocol wants at this place.
+    PROTOCOL_ERROR = 17 "ProtocolError";
+    /// Wrong user or password.
+    AUTHENTICATION_FAILED = 18 "AuthenticationFailed";
+    /// It cannot be done in this state.
+    ILLEGAL_OPERATION = 20 "IllegalOperation";
+    /// Bytes that are no document.
+    INVALID_BSON = 22 "InvalidBSON";
+    /// The request's own maxTimeMS is over.
+    MAX_TIME_MS_EXPIRED = 50 "MaxTimeMSExpired";
+    /// No such command.
+    COMMAND_NOT_FOUND = 59 "CommandNotFound";
+    /// Options that do not go together.
+    INVALID_OPTIONS = 72 "InvalidOptions";
+    /// No answer in time.
+    NETWORK_TIMEOUT = 89 "NetworkTimeout";
+    /// Going away; try elsewhere.
+    SHUTDOWN_IN_PROGRESS = 91 "ShutdownInProgress";
+    /// Not known here.
+    COMMAND_NOT_SUPPORTED = 115 "CommandNotSupported";
+    /// `client` lacks a field.
+    CLIENT_METADATA_MISSING_FIELD = 183 "ClientMetadataMissingField";
+    /// `client.application.name` is too long.
+    CLIENT_METADATA_APP_NAME_TOO_LARGE = 184 "ClientMetadataAppNameTooLarge";
+    /// `client` is too long.
+    CLIENT_METADATA_DOCUMENT_TOO_LARGE = 185 "ClientMetadataDocumentTooLarge";
+    /// A `client` document after the first hello.
+    CLIENT_METADATA_CANNOT_BE_MUTATED = 186 "ClientMetadataCannotBeMutated";
+    /// It took longer than is allowed here.
+    EXCEEDED_TIME_LIMIT = 262 "ExceededTimeLimit";
+    /// `apiVersion` is not known.
+    API_VERSION_ERROR = 322 "APIVersionError";
+    /// Not part of the API version that the client insists on.
+    API_STRICT_ERROR = 323 "APIStrictError";
+    /// A command that OP_QUERY may not carry.
+    UNSUPPORTED_OP_QUERY_COMMAND = 352 "UnsupportedOpQueryCommand";
+    /// A document above 16 MiB.
+    BSON_OBJECT_TOO_LARGE = 10334 "BSONObjectTooLarge";
+    /// Only one of hello's `topologyVersion` and `maxAwaitTimeMS`.
+    HELLO_AWAIT_INCOMPLETE = 31368 "Location31368";
+    /// A negative `topologyVersion.counter`.
+    HELLO_COUNTER_NEGATIVE = 31372 "Location31372";
+    /// A `topologyVersion.counter` that the server has not reached.
+    HELLO_COUNTER_AHEAD = 31382 "Location31382";
+    /// A field that stands twice.
+    FIELD_DUPLICATE = 40413 "Location40413";
+    /// A field that is missing.
+    FIELD_MISSING = 40414 "Location40414";
+    /// A field that is not known.
+    FIELD_UNKNOWN = 40415 "Location40415";
+    /// A value outside its bounds.
+    FIELD_OUT_OF_RANGE = 51024 "Location51024";
+    /// An exhaust hello that does not await.
+    HELLO_EXHAUST_WITHOUT_AWAIT = 51756 "Location51756";
+    /// `apiStrict` or `apiDeprecationErrors` without `apiVersion`.
+    API_VERSION_MISSING = 4886600 "Location4886600";
+}
+
+impl ErrorCode {
+    /// The `codeName` that mongod sends with it.
+    pub fn name(self) -> Cow<'static, str> {
+        match self.known_name() {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(format!("Location{}", self.0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_without_a_name_is_called_by_its_place() {
+        assert_eq!(ErrorCode(262).name(), "ExceededTimeLimit");
+        assert_eq!(ErrorCode(999_999).name(), "Location999999");
+    }
+}
