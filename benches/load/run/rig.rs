@@ -1,0 +1,223 @@
+//! What a scenario is put together from: a server (null or real), and in front of it torana, HAProxy or nothing.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bson::doc;
+
+use super::RunArgs;
+use super::parts::{Process, Scratch, free_ports};
+use crate::report::Kind;
+use crate::session::Session;
+use crate::workload;
+
+/// Documents that finds choose among.
+pub(super) const DOCUMENTS: u64 = 10_000;
+/// A replica set of one elects itself within a second; a busy machine may take longer.
+const PRIMARY_MAX: Duration = Duration::from_secs(60);
+/// HAProxy needs two descriptors a client, and a process has 20,000.
+const HAPROXY_CLIENTS_MAX: usize = 9_500;
+const PROXY_CPU: &str = "0";
+const OTHERS_CPU: &str = "1";
+
+/// Starts the parts.
+pub(super) struct Rig {
+    pub(super) args: RunArgs,
+    own: PathBuf,
+}
+
+/// A server and its address.
+pub(super) struct Server {
+    pub(super) process: Process,
+    pub(super) address: SocketAddr,
+    _data: Option<Scratch>,
+}
+
+/// What clients connect to.
+pub(super) struct Subject {
+    pub(super) kind: Kind,
+    /// One address for each member.
+    pub(super) targets: Vec<SocketAddr>,
+    process: Option<Process>,
+    _config: Option<Scratch>,
+}
+
+impl Subject {
+    /// The proxy's process, if there is one.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// The first member's address.
+    pub(super) fn target(&self) -> Result<SocketAddr> {
+        self.targets.first().copied().context("no target")
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn text(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|argument| (*argument).to_owned()).collect()
+}
+
+impl Rig {
+    /// Checks nothing yet; a missing program is told of when it is needed.
+    pub(super) fn new(args: RunArgs) -> Result<Rig> {
+        let rig = Rig { args, own: std::env::current_exe()? };
+        rig.pin(std::process::id(), OTHERS_CPU)?;
+        Ok(rig)
+    }
+
+    /// With `--pin`, moves a process (and what it starts from now on) to one CPU.
+    fn pin(&self, pid: u32, cpu: &str) -> Result<()> {
+        if self.args.pin {
+            let status =
+                Command::new("taskset").args(["-a", "-c", "-p", cpu, &pid.to_string()]).output()?.status;
+            ensure!(status.success(), "taskset could not move process {pid} to CPU {cpu}");
+        }
+        Ok(())
+    }
+
+    /// This program again, as `idle` and the like.
+    pub(super) fn start_own(&self, name: &str, args: &[String]) -> Result<Process> {
+        Process::start(name, &self.own, args)
+    }
+
+    /// A set of `count` null servers, the first of them primary.
+    pub(super) fn null_servers(&self, count: u16) -> Result<Vec<Server>> {
+        let first = free_ports(count)?;
+        let addresses: Vec<SocketAddr> = (first..first + count).map(local).collect();
+        let members = addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+        let start = |address: &SocketAddr| {
+            let args = text(&["null-server", "--listen", &address.to_string(), "--members", &members]);
+            let process = self.start_own("null server", &args)?;
+            process.wait_for_line("null-server ready")?;
+            Ok(Server { process, address: *address, _data: None })
+        };
+        addresses.iter().map(start).collect()
+    }
+
+    /// A fresh mongod, a replica set of one with [`DOCUMENTS`] loaded.
+    pub(super) fn mongod(&self) -> Result<Server> {
+        let program = self.args.mongod.as_ref().context("this scenario needs --mongod")?;
+        let port = free_ports(1)?;
+        let data = Scratch::new(&format!("mongod-{port}"))?;
+        let log = data.path().join("log");
+        let mut args =
+            text(&["--replSet", "rs0", "--bind_ip", "127.0.0.1", "--wiredTigerCacheSizeGB", "1", "--quiet"]);
+        args.extend(text(&[
+            "--setParameter",
+            "enableTestCommands=1",
+            "--setParameter",
+            "diagnosticDataCollectionEnabled=false",
+        ]));
+        args.extend(text(&["--port", &port.to_string()]));
+        args.extend(["--dbpath".to_owned(), data.path().display().to_string()]);
+        args.extend(["--logpath".to_owned(), log.display().to_string()]);
+        let process = Process::start("mongod", program, &args)?;
+        let mut session = wait_for_listener(local(port)).context("mongod does not answer")?;
+        let member = doc! { "_id": 0, "host": local(port).to_string() };
+        session.command("admin", doc! { "replSetInitiate": { "_id": "rs0", "members": [member] } })?;
+        wait_for_primary(&mut session)?;
+        workload::prepare(&mut session, DOCUMENTS)?;
+        Ok(Server { process, address: local(port), _data: Some(data) })
+    }
+
+    /// `kind` in front of `servers`, ready for clients.
+    pub(super) fn subject(&self, kind: Kind, servers: &[Server]) -> Result<Subject> {
+        let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
+        let subject = match kind {
+            Kind::Direct => Subject { kind, targets: addresses, process: None, _config: None },
+            Kind::Haproxy => self.haproxy(&addresses)?,
+            Kind::Torana => self.torana(&addresses)?,
+        };
+        if let Some(pid) = subject.pid() {
+            self.pin(pid, PROXY_CPU)?;
+        }
+        Ok(subject)
+    }
+
+    fn haproxy(&self, servers: &[SocketAddr]) -> Result<Subject> {
+        let program = self.args.haproxy.as_ref().context("no --haproxy")?;
+        let count = u16::try_from(servers.len())?;
+        let first = free_ports(count)?;
+        let targets: Vec<SocketAddr> = (first..first + count).map(local).collect();
+        let mut text = format!(
+            "global\n  nbthread 1\n  maxconn {HAPROXY_CLIENTS_MAX}\ndefaults\n  mode tcp\n  maxconn {HAPROXY_CLIENTS_MAX}\n  \
+             backlog 4096\n  timeout connect 10s\n  timeout client 1h\n  timeout server 1h\n"
+        );
+        for (target, server) in targets.iter().zip(servers) {
+            text.push_str(&format!("listen p{}\n  bind {target}\n  server s {server}\n", target.port()));
+        }
+        let config = Scratch::new(&format!("haproxy-{first}"))?;
+        let file = config.write("haproxy.cfg", &text)?;
+        let process =
+            Process::start("HAProxy", program, &["-db".into(), "-f".into(), file.display().to_string()])?;
+        for target in &targets {
+            wait_for_listener(*target).context("HAProxy does not answer")?;
+        }
+        Ok(Subject { kind: Kind::Haproxy, targets, process: Some(process), _config: Some(config) })
+    }
+
+    fn torana(&self, servers: &[SocketAddr]) -> Result<Subject> {
+        let program = self.args.torana.as_ref().context("no --torana")?;
+        let count = u16::try_from(servers.len())?;
+        let first = free_ports(count + 1)?;
+        let seeds = servers.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+        let uri = format!("mongodb://{seeds}/?replicaSet=rs0");
+        let mut args =
+            text(&["serve", &uri, "--threads", "1", "--pool-max", &self.args.pool_max.to_string()]);
+        args.extend(text(&[
+            "--listen",
+            &local(first).to_string(),
+            "--admin",
+            &local(first + count).to_string(),
+        ]));
+        let process = Process::start("torana", program, &args)?;
+        let ready = process.wait_for_line("torana ready:")?;
+        let targets = listeners(&ready, servers)?;
+        Ok(Subject { kind: Kind::Torana, targets, process: Some(process), _config: None })
+    }
+}
+
+/// The listener of each server, from `torana ready: rs0 127.0.0.1:27117->db1:27017 ...`.
+fn listeners(ready: &str, servers: &[SocketAddr]) -> Result<Vec<SocketAddr>> {
+    let pairs: Vec<(&str, &str)> =
+        ready.split_whitespace().filter_map(|word| word.split_once("->")).collect();
+    let listener_of = |server: &SocketAddr| {
+        let (listener, _) = pairs
+            .iter()
+            .find(|(_, member)| *member == server.to_string())
+            .with_context(|| format!("torana has no listener for {server}: {ready}"))?;
+        listener.parse().with_context(|| format!("torana listens on {listener:?}"))
+    };
+    servers.iter().map(listener_of).collect()
+}
+
+/// Tries until somebody answers hello.
+fn wait_for_listener(address: SocketAddr) -> Result<Session> {
+    let deadline = Instant::now() + PRIMARY_MAX;
+    loop {
+        match Session::open(address, None) {
+            Ok(session) => return Ok(session),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+fn wait_for_primary(session: &mut Session) -> Result<()> {
+    let deadline = Instant::now() + PRIMARY_MAX;
+    // A bare hello: a second one with a `client` document is error 186.
+    while !session.command("admin", doc! { "hello": 1 })?.get_bool("isWritablePrimary").unwrap_or(false) {
+        ensure!(Instant::now() < deadline, "mongod did not become primary within {PRIMARY_MAX:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
