@@ -6,19 +6,36 @@
 //! handful of commands whose messages name members.
 
 mod client_metadata;
+mod closed_list;
+mod conn_pool_stats;
 mod error_code;
 mod errors;
 mod hello;
 mod hello_api;
 mod hello_fields;
 mod hello_request;
+mod last_error;
+mod name_map;
 mod overload;
+mod reframe;
+mod replset_config;
+mod replset_status;
+mod reply;
+mod request;
+mod rules;
+mod server_status;
+mod text;
 
+pub use closed_list::CLOSED_LIST;
 pub use error_code::ErrorCode;
 pub use errors::{CommandError, Labels};
 pub use hello::{HelloAsked, HelloTemplate, Spelling, render};
 pub use hello_request::{HelloRequest, TopologyVersion, counter_ahead};
+pub use name_map::Rewritten;
 pub use overload::{Overload, RetryScope, max_time_passed_in_queue, overloaded, shutting_down};
+pub use reframe::{body_range, reframe};
+pub use reply::{ReplyKind, rewrite_reply, rewrite_reply_message};
+pub use request::{request_names_members, rewrite_request, rewrite_request_message};
 
 use crate::doc::DocError;
 use crate::wire::WireError;
@@ -32,4 +49,18 @@ pub enum RewriteError {
     /// The message round the body does not follow the wire protocol.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// Nested deeper than is followed.
+    #[error("a document is nested more than {limit} deep")]
+    TooDeep {
+        /// The limit, levels.
+        limit: usize,
+    },
+    /// Longer names made the message longer than a message may be.
+    #[error("a rewritten message would have {length} bytes, limit {limit}")]
+    TooLarge {
+        /// What it would have, bytes.
+        length: usize,
+        /// The limit, bytes.
+        limit: usize,
+    },
 }
