@@ -1,5 +1,7 @@
 //! All metrics of one member of one set.
 
+use std::fmt;
+
 use super::builder::{Builder, Group};
 use super::client::ClientMetrics;
 use super::pool::{OrphanMetrics, PoolMetrics};
@@ -11,6 +13,8 @@ use super::traffic::TrafficMetrics;
 /// Gauges that several owners share (a member's listeners in several groups, its pools for several applications)
 /// are moved with `inc`, `dec`, `add` and `sub`, never `set`, so that they add up.
 pub struct MemberMetrics {
+    set: String,
+    member: String,
     /// Connections of clients.
     pub clients: ClientMetrics,
     /// Messages and operations.
@@ -28,6 +32,8 @@ impl MemberMetrics {
     pub(super) fn new(set: &str, member: &str) -> MemberMetrics {
         let mut builder = Builder::new(&[("set", set), ("member", member)]);
         MemberMetrics {
+            set: set.to_owned(),
+            member: member.to_owned(),
             clients: ClientMetrics::new(&mut builder),
             traffic: TrafficMetrics::new(&mut builder),
             pool: PoolMetrics::new(&mut builder),
@@ -40,5 +46,11 @@ impl MemberMetrics {
     /// What the registry collects them as.
     pub(super) fn group(&self) -> Group {
         self.group.clone()
+    }
+}
+
+impl fmt::Debug for MemberMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemberMetrics({} of {})", self.member, self.set)
     }
 }

@@ -20,6 +20,7 @@ mod traffic;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{Registry, TextEncoder};
@@ -93,6 +94,12 @@ impl Metrics {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<MemberMetrics>>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lock().values()).finish()
     }
 }
 
