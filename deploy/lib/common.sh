@@ -1,8 +1,8 @@
 # Words that every script of deploy/ says: progress lines, checks, one lock. Sourced, never run.
-# It changes nothing of the shell that sources it but these functions and two variables.
 
 TORANA_CACHE="${TORANA_CACHE:-${HOME:-/root}/.cache/torana}"
 TORANA_REPO="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+export TORANA_CACHE TORANA_REPO
 
 # die TEXT: what was wrong, on standard error, and out.
 die() {
@@ -12,15 +12,14 @@ die() {
 
 # step NAME COMMAND...: one line of progress on standard error, "NAME ... ok, 4 s".
 # What the command prints is shown only if it fails, because package clients talk a lot.
-# The command runs in a subshell with errexit, so that its first failing line ends it.
+# A function given runs in a fresh bash with errexit, so that its first failing line ends it: in this one errexit
+# is ignored wherever a caller looks at the status. It sees exported variables only.
 step() {
     local name="$1" started="$SECONDS" log status=0
     shift
     log="$(mktemp)"
     printf '%s ... ' "$name" >&2
-    # A background job, since bash ignores errexit in whatever stands in a condition.
-    (set -euo pipefail; "$@") >"$log" 2>&1 </dev/null &
-    wait "$!" || status=$?
+    in_group bash -euo pipefail -c "$(declare -f)"$'\n"$@"' "$1" "$@" >"$log" 2>&1 || status=$?
     if [ "$status" = 0 ]; then
         printf 'ok, %d s\n' "$((SECONDS - started))" >&2
     else
@@ -29,6 +28,27 @@ step() {
     fi
     rm -f "$log"
     return "$status"
+}
+
+# in_group COMMAND...: runs it in the background in a process group of its own and waits. bash handles a signal only
+# once a foreground command has ended. A trap that calls end_group ends it with all that it started.
+IN_GROUP=
+in_group() {
+    local status=0
+    set -m
+    "$@" </dev/null &
+    IN_GROUP=$!
+    set +m
+    wait "$IN_GROUP" || status=$?
+    IN_GROUP=
+    return "$status"
+}
+
+end_group() {
+    [ -n "$IN_GROUP" ] || return 0
+    kill -TERM -- "-$IN_GROUP" 2>/dev/null || true
+    wait "$IN_GROUP" 2>/dev/null || true
+    IN_GROUP=
 }
 
 # twice COMMAND...: once more after a failure, for registries that hiccup.

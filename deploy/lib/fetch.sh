@@ -45,6 +45,10 @@ torana_fetch_haproxy() {
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    set -euo pipefail
+    trap end_group EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
     torana_fetch
     cat "$TORANA_CACHE/env.sh"
 fi

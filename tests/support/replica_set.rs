@@ -74,7 +74,8 @@ impl Builder {
         self
     }
 
-    /// How long a primary must be silent before the others elect. Default here 1 s (MongoDB's own is 10 s).
+    /// How long a primary must be silent before the others elect. Default here 2 s; MongoDB's own is 10 s,
+    /// and with 1 s a busy machine elects when nothing has happened.
     pub fn election_timeout(mut self, timeout: Duration) -> Self {
         self.election_timeout = timeout;
         self
@@ -111,7 +112,7 @@ impl ReplicaSet {
             own_addresses: false,
             relayed: false,
             initiate: true,
-            election_timeout: Duration::from_secs(1),
+            election_timeout: Duration::from_secs(2),
             arguments: Vec::new(),
         }
     }

@@ -1,0 +1,202 @@
+"""The client side of deploy/demo: chapters that show one thing each, and say so if it does not hold.
+
+A chapter is a function of the stand; it prints what it sees and calls `check` for what it claims. New features get a
+chapter of their own at the end of CHAPTERS.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+import pymongo
+from pymongo.errors import PyMongoError
+from pymongo.write_concern import WriteConcern
+
+CLIENTS = 200
+WRITES_EACH = 20
+# Two monitoring connections a member, and one that is being made while another is closed.
+BESIDE_THE_POOL = 3
+FAILOVER_SECONDS = 12
+ESTABLISHED = "01"
+
+failures = []
+
+
+def check(holds, claim):
+    print(f"  {'ok  ' if holds else 'FAIL'} {claim}")
+    if not holds:
+        failures.append(claim)
+
+
+class Stand:
+    """What deploy/demo started: torana's listeners by real member, its process, its addresses."""
+
+    def __init__(self, arguments):
+        words = arguments.ready.split()
+        self.member_of = dict(word.split("->") for word in words if "->" in word)
+        self.uri, self.admin, self.pid = arguments.uri, arguments.admin, arguments.pid
+        self.pool_max, self.mongosh = arguments.pool_max, arguments.mongosh
+
+    def client(self, **options):
+        return pymongo.MongoClient(self.uri, **options)
+
+    def connections(self):
+        """Established connections of torana's process: (from clients to listeners, to members), each by address."""
+        own = set()
+        for descriptor in pathlib.Path(f"/proc/{self.pid}/fd").iterdir():
+            try:
+                own.add(os.readlink(descriptor))
+            except FileNotFoundError:
+                continue
+        clients = dict.fromkeys(self.member_of, 0)
+        servers = dict.fromkeys(self.member_of.values(), 0)
+        for line in pathlib.Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] != ESTABLISHED or f"socket:[{fields[9]}]" not in own:
+                continue
+            local, remote = (f"127.0.0.1:{int(field.split(':')[1], 16)}" for field in fields[1:3])
+            if local in clients:
+                clients[local] += 1
+            elif remote in servers:
+                servers[remote] += 1
+        return clients, servers
+
+
+def members(stand):
+    """The driver discovers the set, and finds torana's addresses only."""
+    with stand.client() as client:
+        client.admin.command("ping")
+        hello = client.admin.command("hello")
+        print(f"  {'a driver dials':24}{'which stands for':24}and is")
+        for listener, member in sorted(stand.member_of.items()):
+            role = "primary" if listener == hello["primary"] else "secondary"
+            print(f"  {listener:24}{member:24}{role}")
+        check(sorted(hello["hosts"]) == sorted(stand.member_of), "hello names torana's listeners, and no member's real address")
+        check(hello["me"] == hello["primary"], "the primary calls itself by the address that the driver dialled")
+
+
+def pooling(stand):
+    """Two hundred client connections write at once over a few server connections."""
+    with stand.client(minPoolSize=CLIENTS, maxPoolSize=CLIENTS) as client:
+        collection = client.demo.get_collection("writes", write_concern=WriteConcern("majority"))
+        collection.drop()
+        peak = {}
+        errors = []
+
+        def write(number):
+            try:
+                for index in range(WRITES_EACH):
+                    collection.insert_one({"_id": number * WRITES_EACH + index, "by": number})
+            except PyMongoError as error:
+                errors.append(error)
+
+        started = time.monotonic()
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            clients, servers = stand.connections()
+            peak = {"clients": max(peak.get("clients", 0), *clients.values()), "servers": max(peak.get("servers", 0), *servers.values())}
+            time.sleep(0.05)
+        took = time.monotonic() - started
+        written = collection.count_documents({})
+    print(f"  {written} majority writes in {took:.1f} s; at the most {peak['clients']} connections of clients to one member's")
+    print(f"  listener, and {peak['servers']} connections from torana to one member (--pool-max {stand.pool_max}, and monitoring)")
+    check(not errors and written == CLIENTS * WRITES_EACH, f"every write is there{': ' + str(errors[0]) if errors else ''}")
+    check(peak["clients"] >= CLIENTS, f"{CLIENTS} connections of clients were open at once")
+    check(peak["servers"] <= stand.pool_max + BESIDE_THE_POOL, "no member had more than the pool's limit")
+
+
+def shell(stand):
+    """mongosh asks for rs.status() and sees torana."""
+    script = "rs.status().members.forEach(m => print('  ' + m.name + '  ' + m.stateStr))"
+    with tempfile.TemporaryDirectory() as home:
+        # A home of its own: mongosh leaves a history and logs there.
+        environment = dict(os.environ, HOME=home)
+        command = [stand.mongosh, "--quiet", "--norc", stand.uri, "--eval", script]
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    print(answer.stdout.rstrip())
+    names = re.findall(r"127\.0\.0\.1:\d+", answer.stdout)
+    check(answer.returncode == 0 and sorted(names) == sorted(stand.member_of), f"rs.status() names torana's listeners{answer.stderr}")
+
+
+def failover(stand):
+    """A writer goes on while the primary steps down."""
+    with stand.client() as client:
+        collection = client.demo.get_collection("failover", write_concern=WriteConcern("majority"))
+        collection.drop()
+        before = client.admin.command("hello")["primary"]
+        acknowledged, errors, longest = [], [], 0.0
+        stop = time.monotonic() + FAILOVER_SECONDS
+        step_down_at = time.monotonic() + FAILOVER_SECONDS / 4
+        last = time.monotonic()
+        while time.monotonic() < stop:
+            if step_down_at and time.monotonic() > step_down_at:
+                step_down_at = None
+                threading.Thread(target=step_down, args=(stand,)).start()
+            try:
+                collection.insert_one({"_id": len(acknowledged) + len(errors)})
+                acknowledged.append(len(acknowledged) + len(errors))
+            except PyMongoError as error:
+                errors.append(error)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        after = client.admin.command("hello")["primary"]
+        found = collection.count_documents({})
+    print(f"  primary {before} stepped down, {after} was elected; {len(acknowledged)} writes acknowledged,")
+    print(f"  {len(errors)} errors in the application, the longest wait for a write {longest:.2f} s")
+    check(before != after, "another member is primary")
+    check(not errors, f"the application saw no error{': ' + str(errors[0]) if errors else ''}")
+    check(found >= len(acknowledged), "no acknowledged write is lost")
+
+
+def step_down(stand):
+    with stand.client() as client:
+        try:
+            client.admin.command({"replSetStepDown": 20, "secondaryCatchUpPeriodSecs": 5})
+        except PyMongoError as error:
+            print(f"  replSetStepDown: {error}")
+
+
+def metrics(stand):
+    """What torana measured meanwhile."""
+    with urllib.request.urlopen(f"http://{stand.admin}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    series = [line for line in text.splitlines() if line.startswith("torana_") and not line.endswith(" 0")]
+    families = {}
+    for line in series:
+        families.setdefault(re.split(r"[{ ]", line)[0], line)
+    print(f"  http://{stand.admin}/metrics, {len(series)} series that are not 0; among them")
+    for line in [line for name, line in families.items() if not name.endswith("_bucket")][:12]:
+        print(f"    {line}")
+    check(len(families) > 0, "metrics are served")
+
+
+CHAPTERS = [members, pooling, shell, failover, metrics]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("ready", "uri", "admin", "mongosh"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("pid", "pool-max"):
+        parser.add_argument(f"--{name}", required=True, type=int)
+    stand = Stand(parser.parse_args())
+    for chapter in CHAPTERS:
+        print(f"\n{chapter.__doc__.splitlines()[0]}", flush=True)
+        try:
+            chapter(stand)
+        except (PyMongoError, OSError, subprocess.SubprocessError) as error:
+            check(False, f"{chapter.__name__}: {error}")
+        sys.stdout.flush()
+    print(f"\n{'All of this held.' if not failures else f'{len(failures)} of these claims did not hold.'}")
+    sys.exit(1 if failures else 0)
+
+
+main()
