@@ -1,0 +1,28 @@
+//! What changed, for those who keep listeners and pools.
+
+use std::sync::Arc;
+
+use super::member::Member;
+use super::set_state::PrimaryChange;
+
+/// A change of the set. Before an event is sent, `Topology::members` and the members' hellos show what it says.
+#[derive(Debug, Clone)]
+pub enum TopologyEvent {
+    /// A new member. It needs a listener and a pool; it has answered only once `MemberRecovered` follows.
+    MemberAdded(Arc<Member>),
+    /// No longer a member: its listener and pool close.
+    MemberRemoved(Arc<Member>),
+    /// The monitor lost it: its pool is cleared, its listener answers no hello.
+    MemberLost {
+        /// Who.
+        member: Arc<Member>,
+        /// Why, as a text that follows the member's name.
+        cause: String,
+    },
+    /// It answers: for the first time, or again.
+    MemberRecovered(Arc<Member>),
+    /// Another process answers under its name: connections to the old one are dead.
+    ServerRestarted(Arc<Member>),
+    /// Another member is primary, or none.
+    PrimaryChanged(PrimaryChange),
+}

@@ -1,0 +1,122 @@
+use super::super::description::ServerDescription;
+use super::*;
+
+const FRESH_FOR: Duration = Duration::from_secs(10);
+
+fn cell() -> HelloCell {
+    HelloCell::new(Arc::new(Requests::default()), FRESH_FOR)
+}
+
+fn version(process: u8, counter: i64) -> TopologyVersion {
+    TopologyVersion { process_id: [process; 12], counter }
+}
+
+fn copy(process: u8, counter: i64) -> HelloCopy {
+    let description = ServerDescription {
+        topology_version: Some(version(process, counter)),
+        ..ServerDescription::default()
+    };
+    let (received, round_trip) = (Instant::now(), Duration::ZERO);
+    HelloCopy { document: Vec::new(), description, legacy: false, received, round_trip }
+}
+
+fn counter(cell: &HelloCell) -> Option<i64> {
+    cell.latest().map(|copy| copy.topology_version().unwrap().counter)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_state_of_the_same_process_never_comes_back() {
+    let cell = cell();
+    cell.store(copy(1, 5));
+    cell.store(copy(1, 4));
+    assert_eq!(counter(&cell), Some(5));
+    cell.store(copy(2, 1));
+    assert_eq!(counter(&cell), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_an_equal_version_the_later_poll_stands() {
+    let cell = cell();
+    cell.store(copy(1, 5));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    cell.store(copy(1, 5));
+    assert_eq!(cell.latest().unwrap().received.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_is_not_given_out_when_the_member_is_lost_or_silent() {
+    let cell = cell();
+    assert!(cell.latest().is_none());
+    cell.store(copy(1, 1));
+    tokio::time::advance(FRESH_FOR - Duration::from_millis(1)).await;
+    assert!(cell.latest().is_some());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert!(cell.latest().is_none());
+    cell.store(copy(1, 1));
+    cell.lose();
+    assert!(cell.latest().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscribers_wake_on_versions_and_losses_and_not_on_polls() {
+    let cell = cell();
+    let mut changes = cell.subscribe();
+    cell.store(copy(1, 1));
+    assert!(changes.has_changed().unwrap());
+    assert_eq!(*changes.borrow_and_update(), HelloState::Fresh(Some(version(1, 1))));
+    cell.store(copy(1, 1));
+    assert!(!changes.has_changed().unwrap());
+    cell.store(copy(1, 2));
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+    cell.lose();
+    assert_eq!(*changes.borrow_and_update(), HelloState::Lost);
+    cell.lose();
+    assert!(!changes.has_changed().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_behind_what_clients_saw_is_held_back_until_the_monitor_caught_up() {
+    let cell = Arc::new(cell());
+    cell.store(copy(1, 3));
+    cell.note_passed(&version(1, 3));
+    assert!(!cell.requests.take_check());
+    cell.note_passed(&version(1, 4));
+    assert!(cell.requests.take_check());
+    let waiter = tokio::spawn({
+        let cell = cell.clone();
+        async move { cell.at_least_noted(Instant::now() + Duration::from_secs(5)).await }
+    });
+    tokio::time::advance(Duration::from_millis(10)).await;
+    cell.store(copy(1, 3));
+    tokio::time::advance(Duration::from_millis(10)).await;
+    assert!(!waiter.is_finished());
+    cell.store(copy(1, 4));
+    assert_eq!(waiter.await.unwrap().unwrap().topology_version(), Some(version(1, 4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_of_another_process_is_reached_by_the_next_copy_of_any() {
+    let cell = Arc::new(cell());
+    cell.store(copy(1, 9));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    cell.note_passed(&version(2, 1));
+    let deadline = Instant::now() + Duration::from_millis(5);
+    assert!(cell.at_least_noted(deadline).await.is_none());
+    cell.store(copy(1, 9));
+    assert!(cell.at_least_noted(deadline).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_leaves_with_nothing_when_the_member_is_lost() {
+    let cell = Arc::new(cell());
+    cell.store(copy(1, 1));
+    cell.note_passed(&version(1, 2));
+    let waiter = tokio::spawn({
+        let cell = cell.clone();
+        async move { cell.at_least_noted(Instant::now() + Duration::from_secs(5)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    cell.lose();
+    assert!(tokio::time::timeout(Duration::from_millis(1), waiter).await.unwrap().unwrap().is_none());
+}

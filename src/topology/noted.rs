@@ -1,0 +1,57 @@
+//! The topologyVersions that clients were shown, other than by the copies themselves.
+//!
+//! A driver drops a hello that is older than an error's topologyVersion it has seen (SDAM specification), so after
+//! an error was passed through, no hello may be answered from a copy that is older than that error.
+
+use tokio::time::Instant;
+
+use super::description::TopologyVersion;
+use super::hello_copy::HelloCopy;
+
+/// Processes remembered at once. More than two only come by when a server restarts again and again.
+const PROCESSES_MAX: usize = 4;
+
+/// What was passed to clients and has not been reached by a copy yet.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    ahead: Vec<(TopologyVersion, Instant)>,
+}
+
+impl Noted {
+    /// `version` was passed to a client while `copy` was the newest. True if the copy is behind it.
+    pub(super) fn note(&mut self, version: &TopologyVersion, copy: Option<&HelloCopy>, now: Instant) -> bool {
+        if let Some(copy) = copy
+            && reaches(copy, version, now)
+        {
+            return false;
+        }
+        match self.ahead.iter_mut().find(|(noted, _)| noted.process_id == version.process_id) {
+            Some((noted, at)) => {
+                noted.counter = noted.counter.max(version.counter);
+                *at = now;
+            }
+            None => {
+                if self.ahead.len() == PROCESSES_MAX {
+                    self.ahead.remove(0);
+                }
+                self.ahead.push((*version, now));
+            }
+        }
+        true
+    }
+
+    /// `copy` arrived. True if it reaches all that was noted.
+    pub(super) fn reached_by(&mut self, copy: &HelloCopy) -> bool {
+        self.ahead.retain(|(version, at)| !reaches(copy, version, *at));
+        self.ahead.is_empty()
+    }
+}
+
+/// Whether `copy` is at least as new as `version`, seen at `at`. Two processes cannot be compared by their ids, but
+/// a copy that arrived after the version was seen comes from the process that is alive.
+fn reaches(copy: &HelloCopy, version: &TopologyVersion, at: Instant) -> bool {
+    match copy.topology_version() {
+        Some(own) if own.process_id == version.process_id => own.counter >= version.counter,
+        _ => copy.received > at,
+    }
+}
