@@ -32,7 +32,7 @@ fn names_follow_the_conventions_of_prometheus() {
     for line in GOLDEN.lines() {
         let mut words = line.split_whitespace();
         let (name, kind) = (words.next().unwrap(), words.next().unwrap());
-        assert!(name.starts_with("torana_"), "{name}");
+        assert!(name.starts_with("torana_") || name.starts_with("process_"), "{name}");
         assert_eq!(
             name.ends_with("_total"),
             kind == "counter",

@@ -116,8 +116,8 @@ pub struct Flags {
 /// Reads the file at `path`, if one is given, and puts it together with `flags`.
 pub fn load(path: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
     let Some(path) = path else { return resolve::resolve("torana", "", flags) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
     parse(&path.display().to_string(), &text, flags)
 }
 
