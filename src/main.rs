@@ -1,3 +1,7 @@
 //! The `torana` binary: arguments to subcommand, nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    torana::cli::run()
+}

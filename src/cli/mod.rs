@@ -1,1 +1,65 @@
-//! Subcommands of the binary, one file each.
+//! Subcommands of the binary, one file each, and the help that teaches them.
+//!
+//! Called by `main` alone. A subcommand that fails says why on standard error and ends with status 1; arguments that
+//! cannot be understood end with status 2.
+
+mod check_config;
+mod descriptors;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const ABOUT: &str = "A pooling proxy that any MongoDB driver takes for the replica set itself";
+
+const EXAMPLES: &str = "\
+A first run, in front of a replica set named rs0:
+
+  torana serve 'mongodb://db1,db2,db3/?replicaSet=rs0'
+
+It prints where it listens, one port for each member. Clients then use
+
+  mongodb://127.0.0.1:27117/?replicaSet=rs0
+
+and find the other members by themselves. `torana serve --help` says more.";
+
+/// All arguments.
+#[derive(Debug, Parser)]
+#[command(name = "torana", version, about = ABOUT, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(Box<serve::Arguments>),
+    CheckConfig(check_config::Arguments),
+}
+
+/// Does what the process's arguments say.
+pub fn run() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::CheckConfig(arguments) => check_config::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_and_help_agree_with_each_other() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,54 @@
+//! `torana check-config`: whether a file is a configuration, and if not, why not.
+
+use std::path::PathBuf;
+
+use crate::config::{Flags, SetConfig, load};
+
+/// Check a configuration file without starting anything
+///
+/// Prints `ok` and what the file comes to; or every mistake with file and line, and ends with status 1.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The file, in TOML
+    file: PathBuf,
+    /// The connection string that `serve` will be given, if the file has none
+    uri: Option<String>,
+}
+
+/// Checks the file.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let flags = Flags { uri: arguments.uri.clone(), ..Flags::default() };
+    let config = load(Some(&arguments.file), &flags)?;
+    println!("{}: ok", arguments.file.display());
+    for set in &config.sets {
+        println!("{}", summary(set));
+    }
+    Ok(())
+}
+
+/// A set in one line: `rs0: 3 seeds, inside 127.0.0.1:27117 as gate, pool max 100`.
+fn summary(set: &SetConfig) -> String {
+    let seeds = match set.seeds.len() {
+        1 => "1 seed".to_owned(),
+        count => format!("{count} seeds"),
+    };
+    let groups: Vec<String> = set
+        .groups
+        .iter()
+        .map(|group| format!("{} from {} as {}", group.name, group.listen, group.advertise_host))
+        .collect();
+    format!("{}: {seeds}; {}; pool max {}", set.name, groups.join(", "), set.pool.max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_summed_up_in_a_line() {
+        let text = "uri = \"mongodb://db1,db2/?replicaSet=rs0\"\nadvertise = \"gate\"\n";
+        let config = crate::config::parse("t.toml", text, &Flags::default()).unwrap();
+        let wanted = "rs0: 2 seeds; default from 127.0.0.1:27117 as gate; pool max 100";
+        assert_eq!(summary(&config.sets[0]), wanted);
+    }
+}

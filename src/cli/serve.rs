@@ -1,0 +1,205 @@
+//! `torana serve`: the proxy.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::EnvFilter;
+
+use super::descriptors::raise_limit;
+use crate::config::{Admin, Config, Flags, Host, HostPort, load, show_size};
+use crate::metrics::Metrics;
+
+/// Threads beside the serving ones, at most. They resolve host names and nothing else.
+const BLOCKING_THREADS_MAX: usize = 8;
+
+const EXAMPLES: &str = "\
+Examples:
+  In front of a replica set, for clients on this machine:
+    torana serve 'mongodb://db1,db2,db3/?replicaSet=rs0'
+
+  For clients that reach this machine as gate.example, with at most 32 connections to each member:
+    torana serve 'mongodb://db1,db2,db3/?replicaSet=rs0' \\
+      --listen 0.0.0.0:27117 --advertise gate.example --pool-max 32
+
+  In front of one server that is no replica set:
+    torana serve 'mongodb://db1/?directConnection=true'
+
+  As a file says, on two threads:
+    torana check-config torana.toml && torana serve --config torana.toml --threads 2
+
+Each member gets a port: the one of --listen, the next, and so on. The line `torana ready: ...` on standard output
+says which, once all of them accept. Clients use the connection string that they used before, with torana's host and
+first port in place of the members'.
+
+Ends at SIGTERM or SIGINT: running operations may finish first, for the time of limits.shutdown_deadline.";
+
+/// Serve clients: stand in front of one replica set, or of several with a configuration file
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// MongoDB connection string of the servers: mongodb://HOST[:PORT],.../[?replicaSet=NAME]
+    ///
+    /// Describes the connections from torana to the servers: replicaSet, directConnection, appName, maxPoolSize,
+    /// minPoolSize, maxConnecting, maxIdleTimeMS, waitQueueTimeoutMS, connectTimeoutMS, socketTimeoutMS,
+    /// heartbeatFrequencyMS. Any other option is refused.
+    uri: Option<String>,
+
+    /// Configuration file in TOML; what is said here wins over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where to listen: the first of consecutive ports, one for each member [default: 127.0.0.1:27117]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<HostPort>,
+
+    /// The host by which clients reach torana, as replies name it [default: the host of --listen]
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<Host>,
+
+    /// Where to serve /metrics, /healthz and /readyz; "off" for nowhere [default: 127.0.0.1:9216]
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<Admin>,
+
+    /// Connections to each member at most, at least 2 [default: 100]
+    #[arg(long, value_name = "N")]
+    pool_max: Option<usize>,
+
+    /// Threads that serve clients [default: 1]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+
+    /// What to log on standard error: error, warn, info, debug, trace, or a filter such as info,torana::pool=debug
+    ///
+    /// Without it the environment variable RUST_LOG counts, and without that it is info.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// Serves until it is told to stop.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = load(arguments.config.as_deref(), &arguments.flags())?;
+    start_log(arguments.log_level.as_deref())?;
+    let metrics = Metrics::new();
+    let descriptors = raise_limit();
+    show_limits(&config, &metrics, descriptors);
+    let runtime = runtime(config.threads).context("cannot start the threads that serve")?;
+    runtime.block_on(Box::pin(proxy::run(config, metrics)))
+}
+
+impl Arguments {
+    fn flags(&self) -> Flags {
+        Flags {
+            uri: self.uri.clone(),
+            listen: self.listen.clone(),
+            advertise: self.advertise.clone(),
+            admin: self.admin.clone(),
+            pool_max: self.pool_max,
+            threads: self.threads,
+        }
+    }
+}
+
+/// Standard output is for the ready line; the log goes to standard error.
+fn start_log(level: Option<&str>) -> anyhow::Result<()> {
+    let filter = match (level, std::env::var("RUST_LOG")) {
+        (Some(level), _) => EnvFilter::try_new(level).with_context(|| format!("--log-level {level}"))?,
+        (None, Ok(level)) => EnvFilter::try_new(&level).with_context(|| format!("RUST_LOG={level}"))?,
+        (None, Err(_)) => EnvFilter::new("info"),
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(std::io::stderr().is_terminal()).init();
+    Ok(())
+}
+
+fn show_limits(config: &Config, metrics: &Arc<Metrics>, descriptors: u64) {
+    let set = |gauge: &prometheus::IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    set(&metrics.process.descriptors_limit, descriptors);
+    set(&metrics.process.request_buffer_limit_bytes, config.limits.request_buffer_max as u64);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        threads = config.threads,
+        descriptors,
+        request_buffers = show_size(config.limits.request_buffer_max),
+        "torana starts"
+    );
+}
+
+/// One thread is a runtime without any locking between threads, which is measurably cheaper.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    builder.max_blocking_threads(BLOCKING_THREADS_MAX).thread_name("torana").enable_all().build()
+}
+
+/// Stands for `crate::proxy` until that has a `run`: then this module goes, and `use crate::proxy;` comes.
+mod proxy {
+    use super::{Arc, Config, Metrics};
+
+    pub(super) async fn run(_config: Config, _metrics: Arc<Metrics>) -> anyhow::Result<()> {
+        anyhow::bail!("this build has no message path yet")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Whole {
+        #[command(flatten)]
+        serve: Arguments,
+    }
+
+    fn flags(arguments: &[&str]) -> Result<Flags, String> {
+        let whole =
+            Whole::try_parse_from(["serve"].iter().chain(arguments)).map_err(|error| error.to_string())?;
+        Ok(whole.serve.flags())
+    }
+
+    #[test]
+    fn flags_reach_the_configuration() {
+        let uri = "mongodb://db1/?replicaSet=rs0";
+        let flags = flags(&[
+            uri,
+            "--listen",
+            "[::1]:1000",
+            "--advertise",
+            "Gate",
+            "--admin",
+            "off",
+            "--pool-max",
+            "9",
+            "--threads",
+            "2",
+        ]);
+        let config = crate::config::load(None, &flags.unwrap()).unwrap();
+        let group = &config.sets[0].groups[0];
+        assert_eq!(
+            (group.listen.to_string().as_str(), group.advertise_host.as_str()),
+            ("[::1]:1000", "gate")
+        );
+        assert_eq!((config.admin, config.sets[0].pool.max, config.threads), (None, 9, 2));
+    }
+
+    #[test]
+    fn a_wrong_address_is_refused_with_the_flag() {
+        let error = flags(&["--listen", "127.0.0.1"]).unwrap_err();
+        assert!(error.contains("'--listen <HOST:PORT>'") && error.contains("has no port"), "{error}");
+    }
+
+    #[test]
+    fn one_thread_is_a_runtime_of_its_own_kind() {
+        let flavor = |threads| runtime(threads).unwrap().handle().runtime_flavor();
+        assert_eq!(flavor(1), tokio::runtime::RuntimeFlavor::CurrentThread);
+        assert_eq!(flavor(2), tokio::runtime::RuntimeFlavor::MultiThread);
+    }
+}
