@@ -1,1 +1,113 @@
-//! The HTTP endpoint for operators: /metrics, /healthz, /readyz.
+//! The HTTP endpoint for operators: `/metrics`, `/healthz`, `/readyz`, and nothing else.
+//!
+//! It must never get in the way of clients: connections at once, the time of each and its header are bounded, one
+//! request is served a connection, and no request body is read. Started by the proxy beside its listeners; knows of
+//! the proxy only whether it is ready.
+
+mod respond;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use crate::config::{HostPort, Limits};
+use crate::metrics::Metrics;
+
+/// Pause after a failed accept: the usual reason is that descriptors have run out, and trying again at once would
+/// burn a core until one is free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest request header, bytes; the least that the HTTP library can be told. Scrapers send a few hundred.
+const HEADER_MAX: usize = 8192;
+
+/// The address cannot be listened on. Whoever wrote the configuration, or what else runs there, is to blame.
+#[derive(Debug, thiserror::Error)]
+#[error("the admin endpoint cannot listen on {address}: {cause}")]
+pub struct BindError {
+    address: HostPort,
+    cause: io::Error,
+}
+
+/// What is served.
+struct Admin<R> {
+    metrics: Arc<Metrics>,
+    readiness: R,
+    timeout: Duration,
+}
+
+/// Listens on `address`.
+pub async fn bind(address: &HostPort) -> Result<TcpListener, BindError> {
+    let bound = TcpListener::bind((address.host.as_str(), address.port)).await;
+    bound.map_err(|cause| BindError { address: address.clone(), cause })
+}
+
+/// Serves until `shutdown` is done; then, or when dropped, all connections are closed. `readiness` says why torana is
+/// not ready, if it is not; it is called for each `/readyz` and must not block.
+pub async fn serve<R>(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    readiness: R,
+    limits: &Limits,
+    shutdown: impl Future<Output = ()>,
+) where
+    R: Fn() -> Result<(), String> + Send + Sync + 'static,
+{
+    let admin = Arc::new(Admin { metrics, readiness, timeout: limits.admin_timeout });
+    let places = Arc::new(Semaphore::new(limits.admin_connections_max));
+    let mut connections = JoinSet::new();
+    let accepting = async {
+        loop {
+            // Those beyond the limit wait in the kernel's queue, which is bounded too.
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            while connections.try_join_next().is_some() {}
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let admin = admin.clone();
+                    connections.spawn(async move {
+                        serve_one(stream, &admin).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "the admin endpoint cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = shutdown => {}
+    }
+}
+
+async fn serve_one<R>(stream: TcpStream, admin: &Admin<R>)
+where
+    R: Fn() -> Result<(), String>,
+{
+    let service =
+        service_fn(|request| async move { respond::respond(&request, &admin.metrics, &admin.readiness) });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(admin.timeout)
+        .max_buf_size(HEADER_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(admin.timeout, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "admin connection ended"),
+        Err(_) => debug!("admin connection took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! From a request to its response.
+
+use std::convert::Infallible;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::metrics::Metrics;
+
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Prometheus' text format.
+const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// Answers `request`. The body, which nothing here needs, is not read.
+pub(super) fn respond<B>(
+    request: &Request<B>,
+    metrics: &Metrics,
+    readiness: &impl Fn() -> Result<(), String>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD\n".to_owned());
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Ok(response);
+    }
+    Ok(match request.uri().path() {
+        "/metrics" => text(StatusCode::OK, PROMETHEUS, metrics.render()),
+        "/healthz" => text(StatusCode::OK, PLAIN, "ok\n".to_owned()),
+        "/readyz" => match readiness() {
+            Ok(()) => text(StatusCode::OK, PLAIN, "ready\n".to_owned()),
+            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("not ready: {why}\n")),
+        },
+        _ => text(StatusCode::NOT_FOUND, PLAIN, "only /metrics, /healthz and /readyz\n".to_owned()),
+    })
+}
+
+fn text(status: StatusCode, kind: HeaderValue, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
