@@ -79,6 +79,12 @@ codes! {
     HELLO_COUNTER_NEGATIVE = 31372 "Location31372";
     /// A `topologyVersion.counter` that the server has not reached.
     HELLO_COUNTER_AHEAD = 31382 "Location31382";
+    /// The same on a standalone.
+    HELLO_COUNTER_AHEAD_STANDALONE = 51764 "Location51764";
+    /// `speculativeAuthenticate` holds something else than an authentication.
+    SPECULATION_UNKNOWN = 51769 "Location51769";
+    /// Something else where only an object can be.
+    NOT_AN_OBJECT = 10065 "Location10065";
     /// A field that stands twice.
     FIELD_DUPLICATE = 40413 "Location40413";
     /// A field that is missing.

@@ -34,19 +34,14 @@ pub(super) struct ApiParameters {
     version: Option<String>,
     strict: Option<bool>,
     deprecation_errors: Option<bool>,
-    name: String,
 }
 
 impl ApiParameters {
     pub(super) fn read(body: &[u8]) -> Result<ApiParameters, CommandError> {
         let mut parameters = ApiParameters::default();
         let mut seen = 0u16;
-        for (place, element) in elements(body).enumerate() {
+        for element in elements(body).skip(1) {
             let element = element.map_err(|error| malformed(&error))?;
-            if place == 0 {
-                parameters.name = text(element.key).into_owned();
-                continue;
-            }
             let Some(field) = FIELDS.iter().position(|field| *field == element.key) else { continue };
             let path = || format!("APIParametersFromClient.{}", text(element.key));
             if seen & (1 << field) != 0 {
@@ -83,10 +78,7 @@ impl ApiParameters {
             return Err(CommandError::of_mongod(ErrorCode::API_VERSION_ERROR, text));
         }
         if spelling == Spelling::Legacy && self.strict == Some(true) {
-            let text = format!(
-                "Provided apiStrict:true, but the command {} is not in API Version 1. Information on supported commands and migrations in API Version 1 can be found at https://dochub.mongodb.org/core/manual-versioned-api",
-                self.name
-            );
+            let text = "Provided apiStrict:true, but the command isMaster is not in API Version 1. Information on supported commands and migrations in API Version 1 can be found at https://dochub.mongodb.org/core/manual-versioned-api";
             return Err(CommandError::of_mongod(ErrorCode::API_STRICT_ERROR, text));
         }
         Ok(())

@@ -65,8 +65,14 @@ pub(super) fn given(path: &str, value: &Value<'_>, wanted: Wanted) -> Result<boo
     if matches!(value.kind, BsonType::Null | BsonType::Undefined) {
         return Ok(false);
     }
+    exactly(path, value, wanted)?;
+    Ok(true)
+}
+
+/// An error unless `value` is of a wanted type: for the fields for which null is a type like others.
+pub(super) fn exactly(path: &str, value: &Value<'_>, wanted: Wanted) -> Result<(), CommandError> {
     if wanted.types.contains(&value.kind) {
-        return Ok(true);
+        return Ok(());
     }
     let (got, text) = (type_name(value.kind), wanted.text);
     let text = format!("BSON field '{path}' is the wrong type '{got}', expected {text}");

@@ -1,7 +1,7 @@
 //! A client's hello request: what it asks for, or what mongod would say against it.
 //!
 //! Rules, codes and texts are those of mongod 6.0.5, asked case by case (`tests/rewrite_real.rs` asks again). mongod
-//! first reads the API parameters, then each field in the order sent, then the client metadata, then how
+//! first reads the API parameters, then the client metadata, then each field in the order sent, then how
 //! `topologyVersion`, `maxAwaitTimeMS` and exhaust go together; the first thing wrong is what it answers.
 
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::error_code::ErrorCode;
 use super::errors::CommandError;
 use super::hello::Spelling;
 use super::hello_api::ApiParameters;
-use super::hello_fields::{Wanted, duplicate, given, missing, text, unknown, whole_number};
-use crate::doc::{Value, elements};
+use super::hello_fields::{Wanted, duplicate, exactly, given, missing, text, unknown, whole_number};
+use crate::doc::{Value, elements, find};
 
 /// The longest time that a hello waits, however much it asks for: above it, a sum with the clock could overflow.
 const AWAIT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
@@ -41,11 +41,10 @@ pub struct HelloRequest<'a> {
 
 /// The fields of a hello whose types were checked, before the rules between them.
 #[derive(Debug, Default)]
-struct Raw<'a> {
+struct Raw {
     hello_ok: bool,
     topology_version: Option<TopologyVersion>,
     max_await_ms: Option<i64>,
-    client: Option<Value<'a>>,
     load_balanced: bool,
 }
 
@@ -57,28 +56,31 @@ impl<'a> HelloRequest<'a> {
         exhaust_allowed: bool,
         metadata_settled: &mut bool,
     ) -> Result<HelloRequest<'a>, CommandError> {
-        let name = elements(body).next().and_then(Result::ok).map(|first| first.key).unwrap_or_default();
+        // The length of the whole is this item's error; what reads the other fields skips it.
+        let first = elements(body).next().transpose().map_err(|error| malformed(&error))?;
+        let name = first.map(|first| first.key).unwrap_or_default();
         let spelling = if name == b"hello" { Spelling::Modern } else { Spelling::Legacy };
         ApiParameters::read(body)?.check(spelling)?;
+        let metadata = match find(body, "client").map(|client| client.value) {
+            Some(_) if *metadata_settled => return Err(metadata_twice()),
+            Some(client) => Some(client_metadata::check(&client)?),
+            None => None,
+        };
         let raw = Raw::read(body)?;
+        *metadata_settled = true;
         if raw.load_balanced {
             let next = "connect without loadBalanced=true";
             let what = "loadBalanced: true is not supported";
             return Err(CommandError::of_torana(ErrorCode::INVALID_OPTIONS, what, next));
         }
-        let metadata = raw.client.map(|client| match *metadata_settled {
-            true => Err(metadata_twice()),
-            false => client_metadata::check(&client),
-        });
-        let metadata = metadata.transpose()?;
-        *metadata_settled = true;
         let awaits = raw.awaits(exhaust_allowed)?;
+        authentication(body)?;
         Ok(HelloRequest { spelling, hello_ok: raw.hello_ok, awaits, metadata })
     }
 }
 
-impl<'a> Raw<'a> {
-    fn read(body: &'a [u8]) -> Result<Raw<'a>, CommandError> {
+impl Raw {
+    fn read(body: &[u8]) -> Result<Raw, CommandError> {
         let mut raw = Raw::default();
         for element in elements(body).skip(1) {
             let element = element.map_err(|error| malformed(&error))?;
@@ -91,12 +93,11 @@ impl<'a> Raw<'a> {
                 }
                 b"maxAwaitTimeMS" => raw.max_await_ms = max_await(&value)?,
                 b"topologyVersion" => raw.topology_version = topology_version(&value)?,
-                b"client" => raw.client = Some(value),
                 b"compression" => compression(&value)?,
                 b"hostInfo" => drop(given("hello.hostInfo", &value, Wanted::STRING)?),
                 b"internalClient" => drop(given("hello.internalClient", &value, Wanted::OBJECT)?),
                 b"saslSupportedMechs" => {
-                    given("hello.saslSupportedMechs", &value, Wanted::STRING_OR_OBJECT)?;
+                    exactly("hello.saslSupportedMechs", &value, Wanted::STRING_OR_OBJECT)?;
                 }
                 b"speculativeAuthenticate" => {
                     given("hello.speculativeAuthenticate", &value, Wanted::OBJECT)?;
@@ -179,22 +180,48 @@ fn topology_version(value: &Value<'_>) -> Result<Option<TopologyVersion>, Comman
 }
 
 fn compression(value: &Value<'_>) -> Result<(), CommandError> {
-    if given("hello.compression", value, Wanted::ARRAY)? {
-        for element in elements(value.bytes) {
-            let element = element.map_err(|error| malformed(&error))?;
-            let path = format!("hello.compression.{}", text(element.key));
-            given(&path, &element.value, Wanted::STRING)?;
-        }
+    if !given("hello.compression", value, Wanted::ARRAY)? {
+        let text = "invalid parameter: expected an object (compression)";
+        return Err(CommandError::of_mongod(ErrorCode::NOT_AN_OBJECT, text));
+    }
+    for element in elements(value.bytes) {
+        let element = element.map_err(|error| malformed(&error))?;
+        let path = format!("hello.compression.{}", text(element.key));
+        given(&path, &element.value, Wanted::STRING)?;
     }
     Ok(())
 }
 
-/// The error for a client whose counter is above the member's own (31382): it heard of a future.
-pub fn counter_ahead(asked: i64, ours: i64) -> CommandError {
+/// What mongod looks at last: whose mechanisms are asked for, and an authentication that is tried in advance.
+fn authentication(body: &[u8]) -> Result<(), CommandError> {
+    let user = find(body, "saslSupportedMechs").and_then(|field| field.value.as_str());
+    if user.is_some_and(|user| !user.contains('.')) {
+        let text = "UserName must contain a '.' separated database.user pair";
+        return Err(CommandError::of_mongod(ErrorCode::BAD_VALUE, text));
+    }
+    let Some(sent) = find(body, "speculativeAuthenticate").and_then(|field| field.value.as_document()) else {
+        return Ok(());
+    };
+    let Some(command) = elements(sent).next().and_then(Result::ok) else {
+        let text = "hello.speculativeAuthenticate must be a non-empty Object";
+        return Err(CommandError::of_mongod(ErrorCode::BAD_VALUE, text));
+    };
+    if matches!(command.key, b"saslStart" | b"authenticate") {
+        return Ok(());
+    }
+    let text = format!("hello.speculativeAuthenticate unknown command: {}", text(command.key));
+    Err(CommandError::of_mongod(ErrorCode::SPECULATION_UNKNOWN, text))
+}
+
+/// The error for a client whose counter is above the member's own: it heard of a future. A standalone has another
+/// code for it than a member of a replica set.
+pub fn counter_ahead(asked: i64, ours: i64, standalone: bool) -> CommandError {
     let text = format!(
         "Received a topology version with counter: {asked} which is greater than the server topology version counter: {ours}"
     );
-    CommandError::of_mongod(ErrorCode::HELLO_COUNTER_AHEAD, text)
+    let code =
+        if standalone { ErrorCode::HELLO_COUNTER_AHEAD_STANDALONE } else { ErrorCode::HELLO_COUNTER_AHEAD };
+    CommandError::of_mongod(code, text)
 }
 
 fn metadata_twice() -> CommandError {
