@@ -263,7 +263,7 @@ fn ports_that_two_need_are_refused() {
 #[test]
 fn a_members_own_port_may_lie_among_those_of_its_group_but_not_twice() {
     let own = |port| format!("members.db{port}.listen = \"127.0.0.1:{port}\"\n");
-    read(&format!("{SHORT}{}", own(27118)));
+    assert_eq!(read(&format!("{SHORT}{}", own(27118))).sets[0].groups[0].ports, 50);
     let twice =
         format!("{SHORT}members.db1.listen = \"127.0.0.1:5\"\nmembers.db2.listen = \"127.0.0.1:5\"\n");
     assert!(errors(&twice)[0].contains("also needs"), "{:?}", errors(&twice));
