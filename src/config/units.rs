@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn sizes_know_both_kinds_of_units() {
         for (text, bytes) in
-            [("64KiB", 65_536), ("48MB", 48_000_000), ("1GiB", 1 << 30), ("7b", 7), ("0B", 0)]
+            [("64KiB", 65_536), ("48MB", 48_000_000), ("3kb", 3_000), ("1GiB", 1 << 30), ("7b", 7), ("0B", 0)]
         {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text:?}");
         }
