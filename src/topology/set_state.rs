@@ -323,3 +323,7 @@ impl SetState {
 }
 
 mod settle;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

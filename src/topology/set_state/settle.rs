@@ -25,6 +25,7 @@ impl SetState {
     fn forget_a_set_that_was_wiped(&mut self) {
         let mut up = self.servers.iter().filter(|server| server.up).peekable();
         let all_answer = self.members.iter().all(|member| self.is_up(&member.address));
+        let all_answer = all_answer && !self.members.is_empty();
         if up.peek().is_some() && all_answer && up.all(|server| server.kind == MemberKind::Ghost) {
             self.membership = Membership::default();
             self.elections = Elections::default();
@@ -64,11 +65,12 @@ impl SetState {
         }
     }
 
-    /// Members are monitored and who may soon be one; the seeds too while no member answers: they may know where the
-    /// set has gone.
+    /// Members are monitored and who may soon be one; the seeds too while no member answers as one: they may know
+    /// where the set has gone.
     fn replace_monitors(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let mut wanted: Vec<HostPort> = self.members.iter().map(|member| member.address.clone()).collect();
-        let all_lost = !wanted.iter().any(|address| self.is_up(address));
+        let is_of_use = |address| self.is_up(address) && self.kind(address) != MemberKind::Ghost;
+        let all_lost = !wanted.iter().any(is_of_use);
         let seeds = self.options.seeds.iter().filter(|_| all_lost);
         for address in self.membership.candidates(now).iter().chain(seeds) {
             if !wanted.contains(address) {
