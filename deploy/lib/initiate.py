@@ -34,15 +34,17 @@ def main():
         # MongoDB's own is 10 s. Much less, and a busy machine elects when nothing has happened.
         "settings": {"electionTimeoutMillis": ELECTION_TIMEOUT_MS, "heartbeatIntervalMillis": 1000},
     }
-    for host in members:
-        client = pymongo.MongoClient(host, directConnection=True, serverSelectionTimeoutMS=1000)
-        within_limit(f"{host} answers", lambda: client.admin.command("ping"))
-    first = pymongo.MongoClient(members[0], directConnection=True)
+    clients = {host: pymongo.MongoClient(host, directConnection=True, serverSelectionTimeoutMS=1000) for host in members}
+    for host, client in clients.items():
+        within_limit(f"{host} answers", lambda client=client: client.admin.command("ping"))
+    first = clients[members[0]]
     first.admin.command("replSetInitiate", config)
 
     def in_step():
+        # A member is in state 1 a moment before it takes writes, while it catches up.
+        writable = any(client.admin.command("hello")["isWritablePrimary"] for client in clients.values())
         states = sorted(member["state"] for member in first.admin.command("replSetGetStatus")["members"])
-        return states == [PRIMARY] + [SECONDARY] * (len(members) - 1)
+        return writable and states == [PRIMARY] + [SECONDARY] * (len(members) - 1)
 
     within_limit("one primary and all others secondary", in_step)
 

@@ -186,7 +186,9 @@ impl ReplicaSet {
             let running = (0..self.members.len()).filter(|index| self.members[*index].is_up());
             let states: Vec<i32> = running.map(|index| self.state(index)).collect();
             let primaries = states.iter().filter(|state| **state == 1).count();
-            (primaries == 1 && states.iter().all(|state| [1, 2, 7].contains(state))).then_some(())
+            let settled = primaries == 1 && states.iter().all(|state| [1, 2, 7].contains(state));
+            // A member is in state 1 a moment before it takes writes, while it catches up.
+            (settled && self.find_primary().is_some()).then_some(())
         });
     }
 
