@@ -39,6 +39,8 @@ pub struct Fields<'a> {
     /// A find with `tailable` and `awaitData`, or an aggregate that begins with `$changeStream`: its cursor's
     /// getMores wait on the server.
     pub opens_awaiting_cursor: bool,
+    /// An aggregate that begins with `$currentOp`: it looks at who holds what, and must not wait behind them.
+    pub looks_at_operations: bool,
     /// An aggregate with `$out` or `$merge` as its last stage, which makes it a write.
     pub writes: bool,
     /// `topologyVersion` document (hello).
@@ -77,6 +79,7 @@ impl<'a> Fields<'a> {
                 b"pipeline" => {
                     if let Some(pipeline) = value.as_document() {
                         fields.opens_awaiting_cursor |= first_stage_is(pipeline, b"$changeStream");
+                        fields.looks_at_operations = first_stage_is(pipeline, b"$currentOp");
                         fields.writes |= last_stage_writes(pipeline);
                     }
                 }
@@ -106,6 +109,7 @@ impl<'a> Fields<'a> {
             in_transaction: false,
             starts_transaction: false,
             opens_awaiting_cursor: false,
+            looks_at_operations: false,
             writes: false,
             topology_version: None,
             max_await_time_ms: None,

@@ -83,6 +83,15 @@ impl<'b> DocWriter<'b> {
         self
     }
 
+    /// A UUID: binary of subtype 4.
+    pub fn uuid(&mut self, key: &[u8], uuid: &[u8; 16]) -> &mut Self {
+        self.key(BsonType::Binary, key);
+        self.out.extend_from_slice(&16i32.to_le_bytes());
+        self.out.push(4);
+        self.out.extend_from_slice(uuid);
+        self
+    }
+
     /// A nested document, written by `fill`.
     pub fn document(&mut self, key: &[u8], fill: impl FnOnce(&mut DocWriter<'_>)) -> &mut Self {
         self.nested(BsonType::Document, key, fill)

@@ -68,6 +68,11 @@ impl Buffer {
         }
     }
 
+    /// Drops all unread bytes.
+    pub fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
     /// Makes room for `length` bytes in all, counted from the first unread one.
     pub fn reserve(&mut self, length: usize) {
         if self.start + length <= self.bytes.len() {
@@ -111,7 +116,7 @@ impl BufferPool {
             LARGE_LEN => (&self.free_large, KEPT_LARGE),
             _ => return,
         };
-        (buffer.start, buffer.end) = (0, 0);
+        buffer.clear();
         let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
         if list.len() < kept {
             list.push(buffer);

@@ -1,3 +1,34 @@
 //! The message path: listener, client session, exchange.
 
+mod awaiting;
 mod buffer;
+mod client;
+mod context;
+mod cursors;
+mod end;
+mod exchange;
+mod exhaust;
+mod hello;
+mod legacy;
+mod listener;
+mod local;
+mod names;
+mod notice;
+mod orphan;
+mod own_command;
+mod pool_events;
+mod refuse;
+mod registry;
+mod reply;
+mod request;
+mod serve;
+mod session;
+mod set;
+mod transactions;
+
+use tokio::time::Duration;
+
+pub use serve::{Readiness, run};
+
+/// How long a client that sent something unintelligible may take to read why it is being closed.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);

@@ -10,6 +10,7 @@ use tokio::time::Duration;
 use super::connection::ServerConnection;
 use super::metadata::client_metadata;
 use crate::doc::{DocWriter, find};
+use crate::pool;
 use crate::wire::{HEADER_LEN, Header, OpMsg, OpReply, Opcode, Side, WireError, write_op_query};
 
 /// Bytes of a handshake's reply: hello of a set of fifty members is below 8 KiB.
@@ -57,6 +58,15 @@ pub enum ConnectError {
     },
 }
 
+impl pool::Connect for Connector {
+    type Connection = ServerConnection;
+
+    /// Connects and shakes hands. Not bounded in time: the pool does that. Cancelled, it leaves nothing behind.
+    async fn connect(&self) -> Result<ServerConnection, pool::ConnectError> {
+        self.greet().await.map_err(pool::ConnectError::new)
+    }
+}
+
 /// Makes connections to one member.
 #[derive(Debug, Clone)]
 pub struct Connector {
@@ -76,8 +86,7 @@ impl Connector {
         }
     }
 
-    /// Connects and shakes hands. Not bounded in time: the pool does that. Cancelled, it leaves nothing behind.
-    pub async fn connect(&self) -> Result<ServerConnection, ConnectError> {
+    async fn greet(&self) -> Result<ServerConnection, ConnectError> {
         let mut stream = self.open().await.map_err(|source| self.io(source))?;
         let mut request = Vec::with_capacity(512);
         self.hello(&mut request);

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant};
 
+use crate::pool;
+
 /// A connection idle for longer is looked at with a system call before use. Below that the event loop has just
 /// seen it, and the call would cost as much as a read for nothing.
 const LOOK_AFTER: Duration = Duration::from_millis(10);
@@ -61,8 +63,15 @@ impl ServerConnection {
         }
     }
 
+    fn nothing_to_read(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(rustix::net::recv(&self.stream, &mut [0u8; 1][..], flags), Err(rustix::io::Errno::AGAIN))
+    }
+}
+
+impl pool::Connection for ServerConnection {
     /// Whether an idle connection is closed or has bytes that nobody asked for. Either way it must not be used.
-    pub fn is_broken(&mut self) -> bool {
+    fn is_broken(&mut self) -> bool {
         // The waker is replaced by the next real poll: nobody waits on an idle connection.
         let mut cx = Context::from_waker(Waker::noop());
         match self.stream.poll_read_ready(&mut cx) {
@@ -76,16 +85,12 @@ impl ServerConnection {
             ),
         }
     }
-
-    fn nothing_to_read(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(rustix::net::recv(&self.stream, &mut [0u8; 1][..], flags), Err(rustix::io::Errno::AGAIN))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Connection;
     use tokio::net::TcpListener;
 
     async fn pair() -> (ServerConnection, TcpStream) {

@@ -1,0 +1,205 @@
+//! getMores that wait on the server for data: tailable cursors that await, and change streams.
+//!
+//! Each would hold a connection for as long as its client is willing to wait, so that a few dozen of them would stop
+//! a pool. At most a quarter of it is theirs; whoever gets no share is *sliced*: asked for data without waiting, in
+//! rounds, until there is some or the client's own time is up. In between it holds nothing.
+
+use tokio::time::{Duration, Instant};
+
+use super::client::Client;
+use super::context::{Checkout, Listener};
+use super::end::End;
+use super::exchange::{self, Lane, acquire, check_in, forward_as};
+use super::orphan;
+use super::registry::Phase;
+use super::reply::{Arrival, Reply, receive};
+use super::request::Request;
+use crate::doc::{DocWriter, elements, find, find_path};
+use crate::metrics::EndReason;
+use crate::rewrite::{RewriteError, reframe};
+use crate::wire::{Header, Opcode, Side};
+
+/// What a server waits if the client names no limit (`awaitDataTimeoutMS` in mongod's getMore: one second).
+const AWAIT_DEFAULT: Duration = Duration::from_secs(1);
+
+/// The shortest wait that a server can be asked for.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+
+/// Between two rounds of one getMore: short enough for an event to be seen soon, stretched when many are sliced, so
+/// that all together ask a member at most a thousand times a second.
+const ROUND_MIN: Duration = Duration::from_millis(50);
+const ROUND_EACH: Duration = Duration::from_millis(1);
+
+/// Whether the request continues a cursor that awaits. A server refuses `maxTimeMS` on any other (mongod's getMore:
+/// "cannot set maxTimeMS on getMore command for a non-awaitData cursor"), so the field alone tells as well.
+pub fn is_awaiting(at: &Listener, request: &Request) -> bool {
+    let known = request.cursor_id.is_some_and(|id| at.member.cursors.is_awaiting(id));
+    known || (request.max_time.is_some() && request.cursor_id.is_some())
+}
+
+/// Serves a getMore that awaits.
+pub async fn get_more(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
+    // Its maxTimeMS says how long the server waits for data, not when the client gives up.
+    let patient = Request { max_time: None, opens_awaiting_cursor: true, ..*request };
+    if let Some(permit) = at.member.pool.try_awaiting() {
+        return forward_as(at, client, &patient, Lane::Awaiting(permit)).await;
+    }
+    if request.header.opcode != Opcode::Msg || request.has_checksum() {
+        // Has no field to shorten the wait with: takes its turn.
+        return forward_as(at, client, &patient, Lane::Ordinary).await;
+    }
+    let until = request.received + request.max_time.unwrap_or(AWAIT_DEFAULT);
+    let _counted = at.member.sliced.enter();
+    Sliced { at, request: patient, whole: take_message(client, request), until }.run(client).await
+}
+
+/// Takes the request's bytes out of the read buffer, which others can use during the rounds.
+fn take_message(client: &mut Client, request: &Request) -> Vec<u8> {
+    let message = client.message().get(..request.header.length).unwrap_or_default().to_vec();
+    client.consume(request.header.length);
+    message
+}
+
+struct Sliced<'a> {
+    at: &'a Listener,
+    request: Request,
+    whole: Vec<u8>,
+    until: Instant,
+}
+
+impl Sliced<'_> {
+    async fn run(self, client: &mut Client) -> Result<(), End> {
+        let mut nothing_yet: Option<Vec<u8>> = None;
+        loop {
+            let left = self.until.saturating_duration_since(Instant::now());
+            if let (true, Some(reply)) = (left.is_zero(), &mut nothing_yet) {
+                // What the last round said is still true as far as the client can tell.
+                Header::patch_response_to(reply, self.request.header.request_id);
+                client.entry.enter(Phase::Writing);
+                return client.write(reply).await;
+            }
+            // A share that has come free is as good as one that was free at once.
+            let (lane, wait) = match self.at.member.pool.try_awaiting() {
+                Some(permit) => (Lane::Awaiting(permit), left.max(WAIT_MIN)),
+                None => (Lane::Ordinary, WAIT_MIN),
+            };
+            let Some((server, reply)) = self.round(client, lane, wait).await? else { return Ok(()) };
+            match is_nothing_yet(&reply) && !left.is_zero() {
+                true => {
+                    nothing_yet = Some(reply.bytes().to_vec());
+                    self.at.shared.buffers.give(reply.buffer);
+                    check_in(server);
+                }
+                false => return exchange::deliver(self.at, client, server, &self.request, reply, true).await,
+            }
+            self.pause(client).await?;
+        }
+    }
+
+    /// Asks the server once, letting it wait for `wait`. `None`: the client was told that there is no connection.
+    async fn round(
+        &self,
+        client: &mut Client,
+        lane: Lane,
+        wait: Duration,
+    ) -> Result<Option<(Checkout, Reply)>, End> {
+        let at = self.at;
+        at.member.metrics.pool.sliced_rounds.inc();
+        let Some(mut server) = acquire(at, client, &self.request, lane).await? else {
+            return Ok(None);
+        };
+        let mut message = with_max_time(&self.whole, self.request.body_at, wait)
+            .map_err(|error| End::because(EndReason::ProtocolError, error.to_string()))?;
+        let id = server.next_request_id();
+        Header::patch_request_id(&mut message, id);
+        client.entry.enter(Phase::Awaiting);
+        if let Err(error) = server.write_all(&message).await {
+            return Err(exchange::server_failed(at, server, &self.request, &error.into()));
+        }
+        match receive(client, &mut server, id, None).await {
+            Ok(Arrival::Reply(reply)) => Ok(Some((server, reply))),
+            Ok(Arrival::ClientGone(partial)) => {
+                orphan::adopt(at, server, &self.request, id, partial);
+                Err(exchange::abandoned(at, &self.request))
+            }
+            Err(error) => Err(exchange::server_failed(at, server, &self.request, &error)),
+        }
+    }
+
+    /// Waits between two rounds, or until the client leaves.
+    async fn pause(&self, client: &mut Client) -> Result<(), End> {
+        let crowd = u32::try_from(self.at.member.sliced.count()).unwrap_or(u32::MAX);
+        let pause = ROUND_MIN.max(ROUND_EACH.saturating_mul(crowd));
+        client.entry.enter(Phase::Queueing);
+        let wake = self.until.min(Instant::now() + pause);
+        tokio::select! {
+            biased;
+            () = std::future::poll_fn(|cx| client.poll_gone(cx)) => Err(exchange::abandoned(self.at, &self.request)),
+            () = tokio::time::sleep_until(wake) => Ok(()),
+        }
+    }
+}
+
+/// Whether a reply says that the cursor is open and has nothing new.
+fn is_nothing_yet(reply: &Reply) -> bool {
+    let Some(body) = reply.verdict().body.filter(|_| reply.verdict().ok) else { return false };
+    let Some(cursor) = find(body, "cursor").and_then(|element| element.value.as_document()) else {
+        return false;
+    };
+    let open = find(cursor, "id").and_then(|id| id.value.as_i64()).is_some_and(|id| id != 0);
+    let batch = find_path(cursor, &["nextBatch"]).and_then(|batch| batch.as_document());
+    open && batch.is_some_and(|batch| elements(batch).next().is_none())
+}
+
+/// The same getMore with another `maxTimeMS`.
+fn with_max_time(message: &[u8], body_at: usize, wait: Duration) -> Result<Vec<u8>, RewriteError> {
+    let body = message.get(body_at..).unwrap_or_default();
+    let mut edited = Vec::with_capacity(body.len() + 24);
+    let mut writer = DocWriter::begin(&mut edited);
+    let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).max(1);
+    let mut placed = false;
+    for element in elements(body).map_while(Result::ok) {
+        match element.key == b"maxTimeMS" {
+            true if !placed => {
+                writer.i64(b"maxTimeMS", millis);
+                placed = true;
+            }
+            true => {}
+            false => {
+                writer.raw(&element);
+            }
+        }
+    }
+    if !placed {
+        writer.i64(b"maxTimeMS", millis);
+    }
+    writer.finish();
+    let mut out = Vec::with_capacity(message.len() + 24);
+    reframe(message, Side::Client, &edited, &mut out).map(|()| out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{MsgFlags, OpMsg, OpMsgBuilder};
+    use bson::doc;
+
+    #[test]
+    fn the_wait_is_replaced_or_added_and_the_rest_stays() {
+        for (before, after) in [
+            (
+                doc! { "getMore": 5i64, "maxTimeMS": 900, "$db": "x" },
+                doc! { "getMore": 5i64, "maxTimeMS": 1i64, "$db": "x" },
+            ),
+            (doc! { "getMore": 5i64, "$db": "x" }, doc! { "getMore": 5i64, "$db": "x", "maxTimeMS": 1i64 }),
+        ] {
+            let body = bson::serialize_to_vec(&before).unwrap();
+            let message = OpMsgBuilder::message(9, 0, MsgFlags(0), &body);
+            let edited = with_max_time(&message, 21, Duration::from_millis(1)).unwrap();
+            assert_eq!(
+                OpMsg::parse(&edited, Side::Client).unwrap().body,
+                bson::serialize_to_vec(&after).unwrap()
+            );
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A client's connection: reading whole requests from it, writing replies to it, noticing that it has gone.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::buffer::{BUFFER_LEN, Buffer};
+use super::context::Listener;
+use super::end::End;
+use super::registry::Entry;
+use crate::command::TransactionId;
+use crate::metrics::EndReason;
+use crate::wire::{HEADER_LEN, Header, Side};
+
+/// Room behind a request that fills a buffer of its own, so that the client's leaving can be seen while it waits.
+const WATCH_ROOM: usize = 1024;
+
+/// A client's connection and what torana remembers of it.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    /// Bytes read from the client: the current request, and what it sent behind it. `None` while there are none.
+    input: Option<Buffer>,
+    /// Its share of the memory for large requests, while it holds one.
+    large: Option<OwnedSemaphorePermit>,
+    /// The listener that it came in on.
+    pub listener: Arc<Listener>,
+    /// Its entry in the registry.
+    pub entry: Arc<Entry>,
+    /// Whether it has sent its metadata: a second `client` document is an error.
+    pub has_metadata: bool,
+    /// The open transactions that it took part in.
+    pub transactions: Vec<TransactionId>,
+    /// Why the session ended, once it has.
+    pub end_reason: Option<EndReason>,
+    next_reply_id: i32,
+}
+
+/// What stands in the way of a whole message.
+enum Progress {
+    Message(Header),
+    NeedsRoom(usize),
+}
+
+impl Client {
+    /// A connection that was just accepted on `listener`.
+    pub fn new(stream: TcpStream, listener: Arc<Listener>, entry: Arc<Entry>) -> Self {
+        Client {
+            stream,
+            input: None,
+            large: None,
+            listener,
+            entry,
+            has_metadata: false,
+            transactions: Vec::new(),
+            end_reason: None,
+            next_reply_id: 0,
+        }
+    }
+
+    /// The address that the client connects from.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// A requestID for a reply that torana writes itself.
+    pub fn next_reply_id(&mut self) -> i32 {
+        self.next_reply_id = self.next_reply_id.wrapping_add(1) & i32::MAX;
+        self.next_reply_id
+    }
+
+    /// Waits until one whole request stands in [`Client::message`]. Cancel safe.
+    pub async fn next_message(&mut self) -> Result<Header, End> {
+        loop {
+            match std::future::poll_fn(|cx| self.poll_message(cx)).await? {
+                Progress::Message(header) => return Ok(header),
+                Progress::NeedsRoom(length) => self.make_room(length).await,
+            }
+        }
+    }
+
+    /// The bytes of the current request, and what follows it.
+    pub fn message(&self) -> &[u8] {
+        self.input.as_ref().map_or(&[], Buffer::unread)
+    }
+
+    /// The same, for patching the header.
+    pub fn message_mut(&mut self) -> &mut [u8] {
+        self.input.as_mut().map_or(&mut [], Buffer::unread_mut)
+    }
+
+    /// Puts `message` in the place of the current request of `length` bytes.
+    pub fn replace_message(&mut self, length: usize, message: &[u8]) {
+        let behind = self.message().get(length..).unwrap_or_default();
+        let mut input = Buffer::new((message.len() + behind.len() + WATCH_ROOM).max(BUFFER_LEN));
+        let bytes = message.len() + behind.len();
+        input.space()[..message.len()].copy_from_slice(message);
+        input.space()[message.len()..bytes].copy_from_slice(behind);
+        input.filled(bytes);
+        self.input = Some(input);
+    }
+
+    /// Drops the current request of `length` bytes, and gives its memory back.
+    pub fn consume(&mut self, length: usize) {
+        if let Some(mut input) = self.input.take() {
+            input.consume(length);
+            match input.is_empty() {
+                true => self.listener.shared.buffers.give(input),
+                false => self.input = Some(input),
+            }
+        }
+        self.large = None;
+    }
+
+    /// Ready when the client has closed its side. Bytes that it sends meanwhile are kept, as far as there is room
+    /// behind the current request; beyond that they stay in the kernel, and its leaving is seen later.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut input = self.input.take().unwrap_or_else(|| self.listener.shared.buffers.take());
+            if input.space().is_empty() {
+                self.input = Some(input);
+                return Poll::Pending;
+            }
+            match poll_read(&mut self.stream, cx, &mut input) {
+                Poll::Ready(Ok(n)) if n > 0 => self.input = Some(input),
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => {
+                    self.keep(input);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Writes all of `bytes`. Not cancel safe: a cancelled call may have written part, the connection must be closed.
+    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
+        while !bytes.is_empty() {
+            match self.stream.write(bytes).await {
+                Ok(0) | Err(_) => return Err(End::gone()),
+                Ok(n) => bytes = &bytes[n..],
+            }
+            self.entry.progress();
+        }
+        Ok(())
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, End>> {
+        loop {
+            let mut input = self.input.take().unwrap_or_else(|| self.listener.shared.buffers.take());
+            let limit = self.listener.shared.limits.message_max;
+            match Header::peek(input.unread(), Side::Client, limit) {
+                Ok(Some(header)) if input.len() >= header.length => {
+                    self.input = Some(input);
+                    return Poll::Ready(Ok(Progress::Message(header)));
+                }
+                Ok(Some(header)) if header.length > BUFFER_LEN && self.large.is_none() => {
+                    self.input = Some(input);
+                    return Poll::Ready(Ok(Progress::NeedsRoom(header.length)));
+                }
+                Ok(Some(header)) => input.reserve(header.length),
+                Ok(None) => input.reserve(HEADER_LEN),
+                Err(error) => return Poll::Ready(Err(End::protocol(error))),
+            }
+            let was_empty = input.is_empty();
+            match poll_read(&mut self.stream, cx, &mut input) {
+                Poll::Ready(Ok(0)) if was_empty => return Poll::Ready(Err(End::clean())),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::gone())),
+                Poll::Ready(Ok(_)) => {
+                    if was_empty {
+                        self.entry.begins_message();
+                    }
+                    self.input = Some(input);
+                }
+                Poll::Pending => {
+                    self.keep(input);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Waits for memory for a request that does not fit a usual buffer. All its bytes are asked for at once, so that
+    /// two clients cannot each hold half of what both need.
+    async fn make_room(&mut self, length: usize) {
+        let shared = &self.listener.shared;
+        let units = shared.request_memory.units(length);
+        let budget = shared.request_memory.semaphore();
+        // The semaphore is never closed.
+        self.large = budget.acquire_many_owned(units).await.ok();
+        if let Some(input) = &mut self.input {
+            input.reserve(length + WATCH_ROOM);
+        }
+    }
+
+    fn keep(&mut self, input: Buffer) {
+        match input.is_empty() {
+            true => self.listener.shared.buffers.give(input),
+            false => self.input = Some(input),
+        }
+    }
+}
+
+fn poll_read(stream: &mut TcpStream, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+    let mut space = ReadBuf::new(buffer.space());
+    match Pin::new(stream).poll_read(cx, &mut space) {
+        Poll::Ready(Ok(())) => {
+            let n = space.filled().len();
+            buffer.filled(n);
+            Poll::Ready(Ok(n))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
+}

@@ -1,0 +1,146 @@
+//! What a session is handed: the listener that it came in on, the member behind it, and what all share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::Semaphore;
+use tokio::time::Duration;
+
+use super::buffer::BufferPool;
+use super::cursors::AwaitingCursors;
+use super::hello;
+use super::orphan;
+use super::registry::Registry;
+use super::transactions::Transactions;
+use crate::config::Limits;
+use crate::metrics::MemberMetrics;
+use crate::server::Connector;
+use crate::topology::{self, GroupNames, Topology};
+
+/// The pool of a member's connections.
+pub type Pool = crate::pool::Pool<Connector>;
+/// A connection out of it.
+pub type Checkout = crate::pool::Checkout<Connector>;
+
+/// A share of the awaiting operations' connections.
+pub type AwaitingPermit = crate::pool::AwaitingPermit<Connector>;
+
+/// What all clients of a proxy share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Every bound.
+    pub limits: Limits,
+    /// Read buffers.
+    pub buffers: BufferPool,
+    /// The clients.
+    pub registry: Registry,
+    /// Memory for requests that do not fit a read buffer.
+    pub request_memory: RequestMemory,
+}
+
+/// One replica set.
+#[derive(Debug)]
+pub struct Set {
+    /// Its name; for a standalone or a direct connection the seed.
+    pub name: String,
+    /// Its open transactions.
+    pub transactions: Transactions,
+    /// Its members, as the monitors see them.
+    pub topology: Topology,
+}
+
+/// One member of a set, as the message path needs it.
+pub struct Member {
+    /// The name that the set's configuration has for it.
+    pub name: String,
+    /// Its set.
+    pub set: Arc<Set>,
+    /// Its connections.
+    pub pool: Pool,
+    /// What its monitors know.
+    pub monitored: Arc<topology::Member>,
+    /// Its cursors that await.
+    pub cursors: AwaitingCursors,
+    /// How many awaiting getMores go by rounds.
+    pub sliced: Count,
+    /// How many reads were ended by closing their connection lately.
+    pub closes: orphan::CloseRate,
+    /// Its metrics.
+    pub metrics: Arc<MemberMetrics>,
+}
+
+/// How many are in some state now.
+#[derive(Debug, Default)]
+pub struct Count(AtomicUsize);
+
+impl Count {
+    /// Counts one more until the guard is dropped.
+    pub fn enter(&self) -> CountGuard<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        CountGuard(&self.0)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One that is counted.
+#[derive(Debug)]
+pub struct CountGuard<'a>(&'a AtomicUsize);
+
+impl Drop for CountGuard<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One listener: a member, as one listener group sees it.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its number, unique in the process.
+    pub id: u32,
+    /// What all share.
+    pub shared: Arc<Shared>,
+    /// The member behind it.
+    pub member: Arc<Member>,
+    /// What the members are called for clients of this group.
+    pub names: Arc<ArcSwap<GroupNames>>,
+    /// The newest hello, rendered for this group.
+    pub hello: ArcSwapOption<hello::Rendered>,
+    /// The longest wait for a reply of the server, if there is a limit.
+    pub reply_timeout: Option<Duration>,
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A budget of memory, in KiB, for requests too large for a usual buffer.
+#[derive(Debug)]
+pub struct RequestMemory {
+    semaphore: Arc<Semaphore>,
+    units: u32,
+}
+
+impl RequestMemory {
+    /// `bytes` in all.
+    pub fn new(bytes: usize) -> Self {
+        let units = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).max(1);
+        RequestMemory { semaphore: Arc::new(Semaphore::new(units as usize)), units }
+    }
+
+    /// What a request of `length` bytes takes of it: never more than there is, or it would wait for ever.
+    pub fn units(&self, length: usize) -> u32 {
+        u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).min(self.units)
+    }
+
+    /// The semaphore whose permits are its units.
+    pub fn semaphore(&self) -> Arc<Semaphore> {
+        self.semaphore.clone()
+    }
+}

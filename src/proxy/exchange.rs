@@ -1,0 +1,326 @@
+//! One request and its reply: the hot path.
+//!
+//! A server connection is taken by value out of the pool, the request is written to it, the reply is read from it
+//! and passed on, and only a finished exchange gives it back. Whatever ends an exchange half-way (an error, a
+//! client that left, a session that was aborted) drops the checkout, which closes the connection: a reply that was
+//! not read to its end must never reach the next client.
+
+use std::pin::Pin;
+use std::task::Poll;
+
+use tokio::time::Instant;
+
+use super::buffer::{BUFFER_LEN, Buffer};
+use super::client::Client;
+use super::context::{AwaitingPermit, Checkout, Listener};
+use super::end::End;
+use super::notice;
+use super::orphan;
+use super::refuse;
+use super::registry::Phase;
+use super::reply::{Arrival, Reply, ReplyError, receive};
+use super::request::{Request, Route};
+use super::transactions::Step;
+use crate::command::Kind;
+use crate::metrics::{Direction, EndReason, Outcome};
+use crate::pool::{CheckoutError, Class, CloseReason};
+use crate::wire::Header;
+
+/// Forwards a request as it is and passes its reply on.
+pub async fn forward(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
+    forward_as(at, client, request, lane(at, request)).await
+}
+
+/// As [`forward`], in the queue of `lane`.
+pub async fn forward_as(
+    at: &Listener,
+    client: &mut Client,
+    request: &Request,
+    lane: Lane,
+) -> Result<(), End> {
+    let Some(mut server) = acquire(at, client, request, lane).await? else {
+        return Ok(());
+    };
+    let id = send(at, client, &mut server, request).await?;
+    if request.route == Route::NoReply {
+        at.member.metrics.traffic.operations.inc((request.command, Outcome::Ok));
+        check_in(server);
+        return Ok(());
+    }
+    let sent = Instant::now();
+    client.entry.enter(Phase::Awaiting);
+    match receive(client, &mut server, id, None).await {
+        Ok(Arrival::Reply(reply)) => {
+            at.member.metrics.traffic.server_latency.observe(request.command, sent.elapsed().as_secs_f64());
+            deliver(at, client, server, request, reply, true).await
+        }
+        Ok(Arrival::ClientGone(partial)) => {
+            orphan::adopt(at, server, request, id, partial);
+            Err(abandoned(at, request))
+        }
+        Err(error) => Err(server_failed(at, server, request, &error)),
+    }
+}
+
+/// The queue that a request stands in.
+#[derive(Debug)]
+pub enum Lane {
+    /// Ordinary work.
+    Ordinary,
+    /// What frees others.
+    Relief,
+    /// What waits on the server, by a share of its own.
+    Awaiting(AwaitingPermit),
+}
+
+/// Which queue the request stands in by itself.
+pub fn lane(at: &Listener, request: &Request) -> Lane {
+    let continues = request.in_transaction && !request.starts_transaction;
+    let open = || request.transaction.is_some_and(|id| at.member.set.transactions.is_open(&id));
+    if request.is_relief || (continues && open()) { Lane::Relief } else { Lane::Ordinary }
+}
+
+/// Takes a connection for `request`. `None`: the client has been told that there is none in time.
+pub async fn acquire(
+    at: &Listener,
+    client: &mut Client,
+    request: &Request,
+    lane: Lane,
+) -> Result<Option<Checkout>, End> {
+    let pool = &at.member.pool;
+    let at_once = match &lane {
+        Lane::Ordinary => pool.try_check_out(Class::Ordinary),
+        Lane::Relief => pool.try_check_out(Class::Relief),
+        Lane::Awaiting(_) => None,
+    };
+    if at_once.is_some() {
+        return Ok(at_once);
+    }
+    client.entry.enter(Phase::Queueing);
+    let deadline = request.deadline();
+    let waited = match lane {
+        Lane::Ordinary | Lane::Relief => {
+            let class = if matches!(lane, Lane::Relief) { Class::Relief } else { Class::Ordinary };
+            or_gone(client, std::pin::pin!(pool.check_out(class, deadline))).await
+        }
+        // Boxed, as it is rare and would make every session larger.
+        Lane::Awaiting(permit) => or_gone(client, Box::pin(pool.check_out_awaiting(permit, deadline))).await,
+    };
+    match waited {
+        Some(Ok(server)) => Ok(Some(server)),
+        Some(Err(error)) => Box::pin(not_acquired(at, client, request, error)).await.map(|()| None),
+        None => Err(abandoned(at, request)),
+    }
+}
+
+/// Runs `future` to its end, or until the client leaves.
+fn or_gone<T>(
+    client: &mut Client,
+    mut future: impl Future<Output = T> + Unpin,
+) -> impl Future<Output = Option<T>> {
+    std::future::poll_fn(move |cx| match Pin::new(&mut future).poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => client.poll_gone(cx).map(|()| None),
+    })
+}
+
+async fn not_acquired(
+    at: &Listener,
+    client: &mut Client,
+    request: &Request,
+    error: CheckoutError,
+) -> Result<(), End> {
+    let operations = &at.member.metrics.traffic.operations;
+    if let CheckoutError::Unavailable { .. } | CheckoutError::Closed = error {
+        operations.inc((request.command, Outcome::Refused));
+        return Err(End::because(EndReason::Unreachable, error.to_string()));
+    }
+    let timed_out = request.deadline().is_some_and(|deadline| deadline <= Instant::now());
+    let outcome = if timed_out { Outcome::Timeout } else { Outcome::Refused };
+    operations.inc((request.command, outcome));
+    refuse::overloaded(client, request, &error, timed_out).await
+}
+
+/// Writes the request, under a number of torana's own, and drops it. Returns the number that the reply must name.
+///
+/// Cancelled, or on an error, the connection must be closed: part of the request may be on its way.
+pub async fn send(
+    at: &Listener,
+    client: &mut Client,
+    server: &mut Checkout,
+    request: &Request,
+) -> Result<i32, End> {
+    if request.in_transaction {
+        note_statement(at, client, request);
+    }
+    client.entry.enter(Phase::Sending);
+    let length = request.header.length;
+    let id = match request.has_checksum() {
+        // The checksum covers the header, so both stay as the client made them.
+        true => request.header.request_id,
+        false => {
+            let id = server.next_request_id();
+            Header::patch_request_id(client.message_mut(), id);
+            id
+        }
+    };
+    let message = client.message();
+    let written = server.write_all(message.get(..length).unwrap_or(message)).await;
+    let traffic = &at.member.metrics.traffic;
+    traffic.server_sent_bytes.inc_by(length as u64);
+    traffic.forwarded.inc(Direction::Request);
+    client.consume(length);
+    written.map(|()| id).map_err(|error| {
+        traffic.operations.inc((request.command, Outcome::Error));
+        notice::connection_failed(&at.member, server.generation());
+        End::server(format!("writing to {}: {error}", at.member.name))
+    })
+}
+
+fn note_statement(at: &Listener, client: &mut Client, request: &Request) {
+    let Some(id) = request.transaction else { return };
+    let step = match request.starts_transaction {
+        true => Step::Start,
+        false if request.command.name() == "commitTransaction" => Step::Commit,
+        false => Step::Continue,
+    };
+    let is_user = client.transactions.contains(&id);
+    let now_user = at.member.set.transactions.used(id, &at.member, is_user, step);
+    if now_user && !is_user {
+        client.transactions.push(id);
+    }
+}
+
+/// Passes a reply on whose front is here, and checks the connection in. `is_first` is false for the further replies
+/// of an exhaust exchange: they answer the reply before them, whose number is the server's.
+pub async fn deliver(
+    at: &Listener,
+    client: &mut Client,
+    mut server: Checkout,
+    request: &Request,
+    mut reply: Reply,
+    is_first: bool,
+) -> Result<(), End> {
+    note_outcome(at, client, request, &reply, server.generation());
+    if is_first && !request.has_checksum() {
+        Header::patch_response_to(reply.buffer.unread_mut(), request.header.request_id);
+    }
+    count_reply(at, &reply);
+    client.entry.enter(Phase::Writing);
+    let is_whole = reply.is_whole();
+    let is_clean = !is_whole || reply.buffer.len() == reply.header.length;
+    if !is_whole {
+        stream(at, client, &mut server, &mut reply).await?;
+    }
+    // Before the client has all of it: the connection may serve the next one meanwhile.
+    match is_clean {
+        true => check_in(server),
+        // Bytes that nobody asked for follow.
+        false => server.close(CloseReason::Error),
+    }
+    client.write(reply.bytes()).await?;
+    at.shared.buffers.give(reply.buffer);
+    at.member.metrics.traffic.in_proxy.observe(request.received.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Counts a reply that is passed on.
+pub fn count_reply(at: &Listener, reply: &Reply) {
+    let traffic = &at.member.metrics.traffic;
+    traffic.server_received_bytes.inc_by(reply.header.length as u64);
+    traffic.client_sent_bytes.inc_by(reply.header.length as u64);
+    traffic.forwarded.inc(Direction::Reply);
+}
+
+/// Passes on a reply that is larger than its buffer, a buffer at a time, up to its last part, which is left in the
+/// buffer: memory stays bounded whatever its size, and a client that reads slowly slows only the server connection
+/// that it holds.
+async fn stream(
+    at: &Listener,
+    client: &mut Client,
+    server: &mut Checkout,
+    reply: &mut Reply,
+) -> Result<(), End> {
+    let mut left = reply.header.length - reply.buffer.len();
+    client.write(reply.buffer.unread()).await?;
+    if left > BUFFER_LEN {
+        let larger = at.shared.buffers.take_large();
+        at.shared.buffers.give(std::mem::replace(&mut reply.buffer, larger));
+    }
+    loop {
+        reply.buffer.clear();
+        if let Err(error) = fill(server, &mut reply.buffer, left).await {
+            return Err(broken(at, server, &error));
+        }
+        left -= reply.buffer.len();
+        if left == 0 {
+            return Ok(());
+        }
+        client.write(reply.buffer.unread()).await?;
+    }
+}
+
+/// The connection broke in the middle of a reply.
+pub fn broken(at: &Listener, server: &Checkout, error: &ReplyError) -> End {
+    notice::connection_failed(&at.member, server.generation());
+    End::server(format!("reading a reply from {}: {error}", at.member.name))
+}
+
+/// Reads once into `buffer`, at most `left` bytes: what follows them belongs to the next exchange.
+pub async fn fill(server: &mut Checkout, buffer: &mut Buffer, left: usize) -> Result<(), ReplyError> {
+    let space = buffer.space();
+    let room = space.len().min(left);
+    let n = std::future::poll_fn(|cx| server.poll_read(cx, &mut space[..room])).await?;
+    if n == 0 {
+        return Err(ReplyError::Closed);
+    }
+    buffer.filled(n);
+    Ok(())
+}
+
+/// Gives a connection back whose exchange is complete.
+pub fn check_in(mut server: Checkout) {
+    server.touch(Instant::now());
+    server.finish();
+}
+
+/// Takes note of what a reply says about its operation, its transaction, its cursor and the member.
+pub fn note_outcome(at: &Listener, client: &mut Client, request: &Request, reply: &Reply, generation: u64) {
+    let verdict = reply.verdict();
+    let outcome = if verdict.ok { Outcome::Ok } else { Outcome::Error };
+    at.member.metrics.traffic.operations.inc((request.command, outcome));
+    if let (true, Some(body)) = (verdict.is_notable, verdict.body) {
+        notice::error_passed(at, client, request, body, generation);
+    }
+    if verdict.ok && request.command.kind() == Kind::EndTransaction && !verdict.is_notable {
+        notice::transaction_ended(at, client, request);
+    }
+    if request.opens_awaiting_cursor && verdict.ok {
+        notice::cursor_seen(at, request, reply);
+    }
+}
+
+/// The client left while its request was queued or on the server.
+pub fn abandoned(at: &Listener, request: &Request) -> End {
+    at.member.metrics.traffic.operations.inc((request.command, Outcome::Abandoned));
+    End { reason: EndReason::Abandoned, detail: None }
+}
+
+/// The connection failed under the request. It may have run, so it is never sent again: the client's connection is
+/// closed and its driver decides.
+pub fn server_failed(at: &Listener, server: Checkout, request: &Request, error: &ReplyError) -> End {
+    let traffic = &at.member.metrics.traffic;
+    traffic.operations.inc((request.command, Outcome::Error));
+    match error {
+        ReplyError::ResponseTo { .. } | ReplyError::Wire(_) => {
+            traffic.reply_mismatches.inc();
+            tracing::error!(member = %at.member.name, %error, "a server connection is out of step; closed");
+            server.close(CloseReason::Error);
+        }
+        ReplyError::Io(_) | ReplyError::Closed => {
+            notice::connection_failed(&at.member, server.generation());
+            server.close(CloseReason::Error);
+        }
+    }
+    End::server(format!("{}: {error}", at.member.name))
+}

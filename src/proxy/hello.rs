@@ -1,0 +1,254 @@
+//! The hello service: every hello of a client is answered here, from what the monitors know.
+//!
+//! A client's hello never reaches a pooled connection. The answer is the newest copy of the member's own hello, with
+//! names, connectionId and the like put in place; it is given only while that copy is fresh, and never from an older
+//! copy than some client has seen. When the monitor has lost the member the client's connection is closed, as it
+//! would be if the member itself had gone.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
+
+use super::client::Client;
+use super::context::Listener;
+use super::end::End;
+use super::refuse;
+use super::registry::Phase;
+use super::request::{Request, unwrapped};
+use crate::metrics::EndReason;
+use crate::rewrite::{
+    CommandError, HelloAsked, HelloRequest, HelloTemplate, RetryScope, counter_ahead, shutting_down,
+};
+use crate::topology::{GroupNames, HelloCopy, MemberKind, TopologyVersion};
+use crate::wire::{MsgFlags, OpMsgBuilder, Opcode, write_op_reply};
+
+/// How long an answer may wait for the monitor, when a client has seen something newer than the copy: the monitor
+/// was asked at once, so more means that the member does not answer.
+const MONITOR_WITHIN: Duration = Duration::from_secs(2);
+
+/// Below this a server hop's round-trip time is lost in the client's own; above it, the answer is held for as long,
+/// so that drivers still see which member is near.
+const HELD_ABOVE: Duration = Duration::from_millis(1);
+
+/// How often a copy is looked at while the monitor is being waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// One listener's newest rendered hello, and what it was rendered from.
+#[derive(Debug)]
+pub struct Rendered {
+    copy: Arc<HelloCopy>,
+    names: Arc<GroupNames>,
+    template: HelloTemplate,
+}
+
+/// Answers one hello; an exhaust one until the client leaves.
+pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
+    at.member.metrics.traffic.local_replies.inc(request.command);
+    let mut settled = client.has_metadata;
+    let read = read(client, request, &mut settled);
+    client.has_metadata = settled;
+    let (asked, awaits) = match read {
+        Ok(read) => read,
+        Err(error) => return refuse::with(client, request, &error).await,
+    };
+    client.consume(request.header.length);
+    let streams = request.header.opcode == Opcode::Msg && MsgFlags(request.flags).exhaust_allowed();
+    let mut waiting = Waiting { at, draining: at.shared.registry.draining(), awaits };
+    let mut response_to = request.header.request_id;
+    loop {
+        let outcome = waiting.next(client).await?;
+        let known = outcome.as_ref().ok().and_then(|copy| copy.topology_version());
+        // Without a topologyVersion there is nothing to wait on.
+        let more = streams && waiting.awaits.is_some() && known.is_some();
+        let id = client.next_reply_id();
+        let out = frame(at, request, id, response_to, &outcome, &asked, more)?;
+        client.entry.enter(Phase::Writing);
+        client.write(&out).await?;
+        match (more, known, waiting.awaits) {
+            (true, Some(version), Some((_, wait))) => waiting.awaits = Some((version, wait)),
+            _ => return Ok(()),
+        }
+        response_to = id;
+    }
+}
+
+type Awaits = Option<(TopologyVersion, Duration)>;
+
+fn read(
+    client: &Client,
+    request: &Request,
+    settled: &mut bool,
+) -> Result<(HelloAsked, Awaits), CommandError> {
+    let body = client.message().get(request.body_at..request.header.length).unwrap_or_default();
+    let body = if request.header.opcode == Opcode::Query { unwrapped(body) } else { body };
+    let exhaust = request.header.opcode == Opcode::Msg && MsgFlags(request.flags).exhaust_allowed();
+    let hello = HelloRequest::read(body, exhaust, settled)?;
+    let asked =
+        HelloAsked { spelling: hello.spelling, hello_ok: hello.hello_ok, connection_id: client.entry.id };
+    let awaits = hello.awaits.map(|(known, wait)| {
+        (TopologyVersion { process_id: known.process_id, counter: known.counter }, wait)
+    });
+    Ok((asked, awaits))
+}
+
+fn frame(
+    at: &Listener,
+    request: &Request,
+    id: i32,
+    response_to: i32,
+    outcome: &Result<Arc<HelloCopy>, CommandError>,
+    asked: &HelloAsked,
+    more: bool,
+) -> Result<Vec<u8>, End> {
+    let mut document = Vec::with_capacity(1024);
+    match outcome {
+        Ok(copy) => write_hello(at, copy, asked, &mut document)?,
+        Err(error) => error.write_document(&mut document),
+    }
+    let mut out = Vec::with_capacity(document.len() + 64);
+    match request.header.opcode {
+        Opcode::Msg => {
+            let more = if more { MsgFlags::MORE_TO_COME } else { 0 };
+            let flags = MsgFlags(request.flags & MsgFlags::CHECKSUM_PRESENT | more);
+            let builder = OpMsgBuilder::begin(&mut out, id, response_to, flags);
+            out.extend_from_slice(&document);
+            builder.finish(&mut out);
+        }
+        _ => write_op_reply(&mut out, id, response_to, &document),
+    }
+    Ok(out)
+}
+
+/// Writes the client's hello from `copy`. Names are put in place once for each copy, not for each client.
+fn write_hello(
+    at: &Listener,
+    copy: &Arc<HelloCopy>,
+    asked: &HelloAsked,
+    out: &mut Vec<u8>,
+) -> Result<(), End> {
+    let names = at.names.load_full();
+    let rendered = at.hello.load_full();
+    let current =
+        rendered.filter(|rendered| Arc::ptr_eq(&rendered.copy, copy) && Arc::ptr_eq(&rendered.names, &names));
+    let rendered = match current {
+        Some(rendered) => rendered,
+        None => {
+            let template = HelloTemplate::new(&copy.document, &names)
+                .map_err(|error| End::server(format!("hello of {}: {error}", at.member.name)))?;
+            let rendered = Arc::new(Rendered { copy: copy.clone(), names, template });
+            at.hello.store(Some(rendered.clone()));
+            rendered
+        }
+    };
+    rendered.template.write(asked, out);
+    Ok(())
+}
+
+/// A hello on its way to being answered.
+struct Waiting<'a> {
+    at: &'a Listener,
+    draining: watch::Receiver<bool>,
+    awaits: Awaits,
+}
+
+impl Waiting<'_> {
+    /// The copy to answer with, or an error to answer; the end of the session when the member is lost.
+    async fn next(&mut self, client: &mut Client) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
+        client.entry.enter(Phase::Queueing);
+        if *self.draining.borrow() {
+            return Ok(Err(shutting_down(RetryScope::Plain)));
+        }
+        match self.awaits {
+            None => self.at_once().await.map(Ok),
+            Some((known, wait)) => self.change(client, known, wait).await,
+        }
+    }
+
+    async fn copy(&self) -> Result<Arc<HelloCopy>, End> {
+        let copy = self.at.member.monitored.hello.at_least_noted(Instant::now() + MONITOR_WITHIN).await;
+        copy.ok_or_else(|| lost(self.at))
+    }
+
+    async fn at_once(&self) -> Result<Arc<HelloCopy>, End> {
+        let copy = self.copy().await?;
+        if copy.round_trip > HELD_ABOVE {
+            tokio::time::sleep(copy.round_trip).await;
+        }
+        Ok(copy)
+    }
+
+    /// Waits until the member's topologyVersion is another than `known`, or `wait` is over.
+    async fn change(
+        &mut self,
+        client: &mut Client,
+        known: TopologyVersion,
+        wait: Duration,
+    ) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
+        let until = Instant::now() + wait;
+        let mut changes = self.at.member.monitored.hello.subscribe();
+        let _counted = Gauge::enter(&self.at.member.metrics.clients.hellos_waiting);
+        loop {
+            changes.mark_unchanged();
+            let copy = self.copy().await?;
+            match copy.topology_version() {
+                Some(ours) if ours == known && Instant::now() < until => {}
+                Some(ours) if ours.process_id == known.process_id && ours.counter < known.counter => {
+                    return self.catch_up(known).await;
+                }
+                _ => return Ok(Ok(copy)),
+            }
+            tokio::select! {
+                biased;
+                () = std::future::poll_fn(|cx| client.poll_gone(cx)) => return Err(End::clean()),
+                _ = self.draining.wait_for(|draining| *draining) => {
+                    return Ok(Err(shutting_down(RetryScope::Plain)));
+                }
+                changed = changes.changed() => if changed.is_err() { return Err(lost(self.at)) },
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// The client knows more than the copy: through another torana, or before a restart of this one. The monitor is
+    /// asked; only if the member itself is behind the client is that an error, as it is on the member.
+    async fn catch_up(&self, known: TopologyVersion) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
+        let asked = Instant::now();
+        self.at.member.monitored.request_check();
+        loop {
+            let copy = self.copy().await?;
+            let ours = copy.topology_version();
+            let behind =
+                ours.filter(|ours| ours.process_id == known.process_id && ours.counter < known.counter);
+            match behind {
+                None => return Ok(Ok(copy)),
+                Some(ours) if copy.received > asked => {
+                    let standalone = copy.description.kind == MemberKind::Standalone;
+                    return Ok(Err(counter_ahead(known.counter, ours.counter, standalone)));
+                }
+                Some(_) if asked.elapsed() > MONITOR_WITHIN => return Err(lost(self.at)),
+                Some(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+}
+
+fn lost(at: &Listener) -> End {
+    End::because(EndReason::MemberLost, format!("{} does not answer its monitor", at.member.name))
+}
+
+/// A gauge that counts one while this lives.
+struct Gauge<'a>(&'a prometheus::IntGauge);
+
+impl<'a> Gauge<'a> {
+    fn enter(gauge: &'a prometheus::IntGauge) -> Self {
+        gauge.inc();
+        Gauge(gauge)
+    }
+}
+
+impl Drop for Gauge<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

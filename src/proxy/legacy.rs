@@ -1,0 +1,69 @@
+//! Legacy writes, and the getLastError that asks for their outcome on the same connection.
+//!
+//! Servers before 5.1 speak OP_INSERT, OP_UPDATE and OP_DELETE, which have no reply. Whether one succeeded is known
+//! to its connection alone, so that connection is pinned to the client until the client asks, or does something
+//! else (which resets the answer on a server, too).
+
+use super::client::Client;
+use super::context::{Checkout, Listener};
+use super::end::End;
+use super::exchange::{self, acquire, check_in, lane, send};
+use super::names::{self, Edit};
+use super::refuse;
+use super::registry::Phase;
+use super::reply::{Arrival, receive};
+use super::request::{Request, Route};
+use crate::metrics::Outcome;
+use crate::rewrite::ReplyKind;
+
+/// Serves a legacy write, or a getLastError without one, and all legacy writes that follow, to their getLastError.
+/// A request of another kind is left unread for the session.
+pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
+    let Some(mut server) = acquire(at, client, request, lane(at, request)).await? else {
+        return Ok(());
+    };
+    let mut request = *request;
+    loop {
+        if request.route != Route::LegacyWrite {
+            return last_error(at, client, server, &request).await;
+        }
+        send(at, client, &mut server, &request).await?;
+        at.member.metrics.traffic.operations.inc((request.command, Outcome::Ok));
+        client.entry.enter(Phase::LastError);
+        at.member.metrics.pool.pinned.inc();
+        let header = client.next_message().await;
+        at.member.metrics.pool.pinned.dec();
+        let header = header?;
+        request = match Request::read(header, client.message(), tokio::time::Instant::now()) {
+            Ok(next) if matches!(next.route, Route::LegacyWrite | Route::LastError) => next,
+            Ok(_) => {
+                check_in(server);
+                return Ok(());
+            }
+            Err(error) => return Err(refuse::malformed(client, header, &error).await),
+        };
+    }
+}
+
+/// getLastError names the member that it speaks for (`writtenTo`), so its reply is rewritten like others that do.
+async fn last_error(
+    at: &Listener,
+    client: &mut Client,
+    mut server: Checkout,
+    request: &Request,
+) -> Result<(), End> {
+    let id = send(at, client, &mut server, request).await?;
+    client.entry.enter(Phase::Awaiting);
+    match receive(client, &mut server, id, None).await {
+        Ok(Arrival::Reply(reply)) => {
+            let edit = Edit::Members(ReplyKind::GetLastError);
+            names::deliver(at, client, server, request, edit, reply).await
+        }
+        // A write's outcome that nobody wants any more: the write itself is done.
+        Ok(Arrival::ClientGone(partial)) => {
+            super::orphan::adopt(at, server, request, id, partial);
+            Err(exchange::abandoned(at, request))
+        }
+        Err(error) => Err(exchange::server_failed(at, server, request, &error)),
+    }
+}

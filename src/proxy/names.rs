@@ -1,0 +1,132 @@
+//! Exchanges whose request or reply names members: read whole, edited, passed on.
+
+use super::client::Client;
+use super::context::{Checkout, Listener};
+use super::end::End;
+use super::exchange::{self, Lane, acquire, check_in, fill, send};
+use super::orphan;
+use super::registry::Phase;
+use super::reply::{Arrival, Reply, receive};
+use super::request::Request;
+use crate::doc::{DocWriter, elements};
+use crate::metrics::Direction;
+use crate::rewrite::{
+    ReplyKind, RewriteError, Rewritten, reframe, rewrite_reply_message, rewrite_request_message,
+};
+use crate::wire::{Header, Side};
+
+/// The largest reply that is edited: the largest document (16 MiB) and its envelope. None of these is near it.
+const EDITED_MAX: usize = 17 * 1024 * 1024;
+
+/// What is edited in a reply.
+#[derive(Debug, Clone, Copy)]
+pub enum Edit {
+    /// The names of members.
+    Members(ReplyKind),
+    /// The address of whoever asked, which to the server is torana.
+    Client,
+}
+
+/// Forwards a request that may name members (`edits_request`), and edits its reply if that is is to be edited.
+pub async fn exchange(
+    at: &Listener,
+    client: &mut Client,
+    request: &Request,
+    edit: Option<Edit>,
+    edits_request: bool,
+) -> Result<(), End> {
+    let mut request = *request;
+    if edits_request {
+        edit_request(at, client, &mut request)?;
+    }
+    let Some(mut server) = acquire(at, client, &request, Lane::Relief).await? else {
+        return Ok(());
+    };
+    let id = send(at, client, &mut server, &request).await?;
+    client.entry.enter(Phase::Awaiting);
+    match (receive(client, &mut server, id, None).await, edit) {
+        (Ok(Arrival::Reply(reply)), Some(edit)) => deliver(at, client, server, &request, edit, reply).await,
+        (Ok(Arrival::Reply(reply)), None) => {
+            exchange::deliver(at, client, server, &request, reply, true).await
+        }
+        (Ok(Arrival::ClientGone(partial)), _) => {
+            orphan::adopt(at, server, &request, id, partial);
+            Err(exchange::abandoned(at, &request))
+        }
+        (Err(error), _) => Err(exchange::server_failed(at, server, &request, &error)),
+    }
+}
+
+/// Maps the names in the request back to the members' own. What cannot be understood goes to the server as it is,
+/// for the server to refuse.
+fn edit_request(at: &Listener, client: &mut Client, request: &mut Request) -> Result<(), End> {
+    let Some(message) = client.message().get(..request.header.length) else { return Ok(()) };
+    let mut edited = Vec::with_capacity(message.len() + 256);
+    if rewrite_request_message(message, &at.names.load(), &mut edited).is_ok_and(|done| done.changed > 0) {
+        at.member.metrics.traffic.rewrites.inc(Direction::Request);
+        client.replace_message(request.header.length, &edited);
+        request.header.length = edited.len();
+    }
+    Ok(())
+}
+
+/// Edits a reply whose front is here, and passes it on.
+pub async fn deliver(
+    at: &Listener,
+    client: &mut Client,
+    mut server: Checkout,
+    request: &Request,
+    edit: Edit,
+    mut reply: Reply,
+) -> Result<(), End> {
+    if reply.header.length > EDITED_MAX {
+        return exchange::deliver(at, client, server, request, reply, true).await;
+    }
+    reply.buffer.reserve(reply.header.length);
+    while !reply.is_whole() {
+        let left = reply.header.length - reply.buffer.len();
+        if let Err(error) = fill(&mut server, &mut reply.buffer, left).await {
+            return Err(exchange::server_failed(at, server, request, &error));
+        }
+    }
+    exchange::note_outcome(at, client, request, &reply, server.generation());
+    if reply.buffer.len() > reply.header.length {
+        server.close(crate::pool::CloseReason::Error);
+    } else {
+        check_in(server);
+    }
+    let mut message = Vec::with_capacity(reply.header.length + 256);
+    let rewritten = match edit {
+        Edit::Members(kind) => rewrite_reply_message(kind, reply.bytes(), &at.names.load(), &mut message),
+        Edit::Client => put_client(client, &reply, &mut message),
+    };
+    let rewritten = rewritten
+        .map_err(|error| End::server(format!("{}: a reply that is to be edited: {error}", at.member.name)))?;
+    at.shared.buffers.give(reply.buffer);
+    at.member.metrics.traffic.rewrites.inc(Direction::Reply);
+    if rewritten.unmapped > 0 {
+        tracing::warn!(member = %at.member.name, unmapped = rewritten.unmapped, "a reply names members without a listener");
+    }
+    if !request.has_checksum() {
+        Header::patch_response_to(&mut message, request.header.request_id);
+    }
+    at.member.metrics.traffic.client_sent_bytes.inc_by(message.len() as u64);
+    client.entry.enter(Phase::Writing);
+    client.write(&message).await
+}
+
+/// Puts the client's own address in the place of `you`.
+fn put_client(client: &Client, reply: &Reply, out: &mut Vec<u8>) -> Result<Rewritten, RewriteError> {
+    let peer = client.peer().map(|peer| peer.to_string()).unwrap_or_default();
+    let mut body = Vec::with_capacity(reply.header.length + 64);
+    let mut writer = DocWriter::begin(&mut body);
+    for element in elements(reply.verdict().body.unwrap_or_default()) {
+        let element = element?;
+        match element.key {
+            b"you" => writer.string(b"you", &peer),
+            _ => writer.raw(&element),
+        };
+    }
+    writer.finish();
+    reframe(reply.bytes(), Side::Server, &body, out).map(|()| Rewritten::default())
+}

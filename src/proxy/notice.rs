@@ -1,0 +1,101 @@
+//! What torana learns from replies that pass: the rare ones, off the hot path.
+
+use super::client::Client;
+use super::context::{Listener, Member};
+use super::reply::Reply;
+use super::request::Request;
+use crate::doc::{elements, find, find_path};
+use crate::topology::TopologyVersion;
+use crate::wire::{OpReply, Opcode, Side};
+
+/// Errors that say that the member's state has changed (SDAM specification, "not writable primary and node is
+/// recovering"): passed on as they are, and the monitor looks at once.
+const STATE_CHANGE: [i64; 8] = [10107, 13435, 10058, 189, 11600, 11602, 13436, 91];
+
+/// Those that say that the member is going down: no connection to it outlives them.
+const SHUTDOWN: [i64; 2] = [11600, 91];
+
+/// NoSuchTransaction.
+const NO_SUCH_TRANSACTION: i64 = 251;
+
+/// CursorNotFound.
+const CURSOR_NOT_FOUND: i64 = 43;
+
+/// A connection broke under an exchange: all of its generation are suspect, and the monitor looks at once.
+pub fn connection_failed(member: &Member, generation: u64) {
+    member.pool.clear_generation(generation, "a server connection broke");
+    member.monitored.request_check();
+}
+
+/// An error, or a write concern error, was passed to a client.
+pub fn error_passed(at: &Listener, client: &mut Client, request: &Request, body: &[u8], generation: u64) {
+    let code = find(body, "code").and_then(|element| element.value.as_i64());
+    let nested = find_path(body, &["writeConcernError", "code"]).and_then(|value| value.as_i64());
+    for code in [code, nested].into_iter().flatten() {
+        if STATE_CHANGE.contains(&code) {
+            state_changed(at, body);
+        }
+        if SHUTDOWN.contains(&code) {
+            at.member.pool.clear_generation(generation, "the member is shutting down");
+        }
+    }
+    match (code, request.transaction) {
+        (Some(NO_SUCH_TRANSACTION), Some(_)) if request.in_transaction => {
+            transaction_ended(at, client, request)
+        }
+        (Some(_), Some(_)) if request.in_transaction && is_transient(body) => {
+            transaction_ended(at, client, request)
+        }
+        _ => {}
+    }
+    if let (Some(CURSOR_NOT_FOUND), Some(id)) = (code, request.cursor_id) {
+        at.member.cursors.closed(id);
+    }
+}
+
+fn state_changed(at: &Listener, body: &[u8]) {
+    let version = find(body, "topologyVersion").and_then(|element| element.value.as_document());
+    if let Some(version) = version.and_then(TopologyVersion::parse) {
+        at.member.monitored.hello.note_passed(&version);
+    }
+    at.member.monitored.request_check();
+}
+
+/// Whether the server aborted the transaction: it says so by this label on anything but a commit.
+fn is_transient(body: &[u8]) -> bool {
+    let labels = find(body, "errorLabels").and_then(|element| element.value.as_document());
+    labels.is_some_and(|labels| {
+        let mut texts = elements(labels).map_while(Result::ok).filter_map(|label| label.value.as_str());
+        texts.any(|text| text == "TransientTransactionError")
+    })
+}
+
+/// The request's transaction is over on the server.
+pub fn transaction_ended(at: &Listener, client: &mut Client, request: &Request) {
+    if let Some(id) = request.transaction {
+        at.member.set.transactions.ended(&id);
+        client.transactions.retain(|other| *other != id);
+    }
+}
+
+/// A command that opens or continues an awaiting cursor was answered.
+pub fn cursor_seen(at: &Listener, request: &Request, reply: &Reply) {
+    match (cursor_id(reply), request.cursor_id) {
+        (Some(0), Some(id)) => at.member.cursors.closed(id),
+        (Some(id), _) => at.member.cursors.opened(id),
+        (None, _) => {}
+    }
+}
+
+/// The cursor id in a reply to find, aggregate or getMore, even if only the front of the reply is here.
+pub fn cursor_id(reply: &Reply) -> Option<i64> {
+    let bytes = reply.bytes();
+    if reply.header.opcode == Opcode::Reply {
+        let parsed = OpReply::parse(bytes, Side::Server).ok()?;
+        if parsed.cursor_id != 0 || !reply.is_whole() {
+            return Some(parsed.cursor_id);
+        }
+    }
+    let at = if reply.header.opcode == Opcode::Reply { OpReply::DOCUMENTS_AT } else { 21 };
+    find_path(bytes.get(at..)?, &["cursor", "id"])?.as_i64()
+}

@@ -1,0 +1,70 @@
+//! Commands that torana sends on its own account over a pooled connection.
+
+use super::context::{Checkout, Shared};
+use super::exchange::fill;
+use super::reply::{ReplyError, poll_reply};
+use crate::command::TransactionId;
+use crate::doc::DocWriter;
+use crate::wire::{MsgFlags, OpMsgBuilder};
+
+/// Sends `command` and returns the reply's document. On an error, or cancelled, the connection must be closed.
+pub async fn run(shared: &Shared, server: &mut Checkout, command: &[u8]) -> Result<Vec<u8>, ReplyError> {
+    let id = server.next_request_id();
+    let message = OpMsgBuilder::message(id, 0, MsgFlags(0), command);
+    server.write_all(&message).await?;
+    let mut carried = None;
+    let mut reply =
+        std::future::poll_fn(|cx| poll_reply(server, &shared.buffers, id, &mut carried, cx)).await?;
+    reply.buffer.reserve(reply.header.length);
+    while !reply.is_whole() {
+        let left = reply.header.length - reply.buffer.len();
+        fill(server, &mut reply.buffer, left).await?;
+    }
+    let body = reply.verdict().body.unwrap_or_default().to_vec();
+    shared.buffers.give(reply.buffer);
+    Ok(body)
+}
+
+/// `abortTransaction` for exactly this session and number.
+pub fn abort_transaction(id: &TransactionId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    let mut command = DocWriter::begin(&mut out);
+    command.i32(b"abortTransaction", 1);
+    command.document(b"lsid", |lsid| {
+        lsid.uuid(b"id", &id.session);
+    });
+    command.i64(b"txnNumber", id.number).bool(b"autocommit", false).string(b"$db", "admin");
+    command.finish();
+    out
+}
+
+/// The operations that run on the server connection `connection_id`.
+pub fn operations_of(connection_id: i64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let mut command = DocWriter::begin(&mut out);
+    command.i32(b"aggregate", 1);
+    command.array(b"pipeline", |pipeline| {
+        pipeline.document(b"0", |stage| {
+            stage.document(b"$currentOp", |options| {
+                options.bool(b"allUsers", true).bool(b"localOps", true);
+            });
+        });
+        pipeline.document(b"1", |stage| {
+            stage.document(b"$match", |filter| {
+                filter.i64(b"connectionId", connection_id);
+            });
+        });
+    });
+    command.document(b"cursor", |_| {}).string(b"$db", "admin");
+    command.finish();
+    out
+}
+
+/// `killOp` for the operation `opid`.
+pub fn kill_operation(opid: i64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    let mut command = DocWriter::begin(&mut out);
+    command.i32(b"killOp", 1).i64(b"op", opid).string(b"$db", "admin");
+    command.finish();
+    out
+}

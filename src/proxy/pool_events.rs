@@ -1,0 +1,83 @@
+//! A pool's events, told to its member's metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::metrics::{self, MemberMetrics};
+use crate::pool::{CheckoutError, CloseReason, ConnectError, PoolEvents, Status};
+
+/// Observes the pool of one member.
+#[derive(Clone)]
+pub struct Observer(pub Arc<MemberMetrics>);
+
+impl PoolEvents for Observer {
+    fn checked_out(&self, waited: Duration) {
+        self.0.pool.acquire.observe(waited.as_secs_f64());
+        self.0.pool.acquired.inc();
+    }
+
+    fn checkout_failed(&self, error: &CheckoutError) {
+        match error {
+            CheckoutError::WaitTimeout { .. } => self.0.pool.wait_timeouts.inc(),
+            CheckoutError::QueueFull { .. } => self.0.pool.wait_queue_full.inc(),
+            CheckoutError::Unavailable { .. } | CheckoutError::Closed => {}
+        }
+    }
+
+    fn checked_in(&self, held: Duration) {
+        self.0.pool.held.observe(held.as_secs_f64());
+    }
+
+    fn connected(&self, took: Duration) {
+        self.0.pool.made.inc();
+        self.0.pool.make.observe(took.as_secs_f64());
+    }
+
+    fn connect_failed(&self, error: &ConnectError, _took: Duration) {
+        self.0.pool.make_errors.inc();
+        tracing::warn!(%error, "no server connection");
+    }
+
+    fn closed(&self, reason: CloseReason) {
+        self.0.pool.closed.inc(label(reason));
+    }
+
+    fn cleared(&self, cause: &str) {
+        self.0.pool.clears.inc();
+        tracing::info!(cause, "pool cleared");
+    }
+}
+
+fn label(reason: CloseReason) -> metrics::CloseReason {
+    match reason {
+        CloseReason::Stale => metrics::CloseReason::Stale,
+        CloseReason::Idle => metrics::CloseReason::Idle,
+        CloseReason::Lifetime => metrics::CloseReason::Lifetime,
+        CloseReason::Broken => metrics::CloseReason::FoundDead,
+        CloseReason::Error => metrics::CloseReason::Error,
+        CloseReason::Abandoned | CloseReason::Dropped => metrics::CloseReason::Abandoned,
+        CloseReason::PoolClosed => metrics::CloseReason::Shutdown,
+    }
+}
+
+impl Observer {
+    /// Copies the pool's numbers into the gauges.
+    pub fn show(&self, status: &Status) {
+        let pool = &self.0.pool;
+        let gauges = [
+            (&pool.size, status.size + status.connecting),
+            (&pool.limit, status.max),
+            (&pool.alive, status.size),
+            (&pool.idle, status.idle),
+            (&pool.out, status.out),
+            (&pool.connecting, status.connecting),
+            (&pool.waiting, status.waiting),
+            (&pool.waiting_limit, status.queue_max),
+            (&pool.awaiting, status.awaiting),
+            (&pool.awaiting_limit, status.awaiting_max),
+        ];
+        for (gauge, number) in gauges {
+            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
+    }
+}

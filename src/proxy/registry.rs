@@ -1,0 +1,253 @@
+//! The clients that are connected, what each is waiting for, and since when.
+//!
+//! Time-outs of clients are kept by one sweep a quarter of a second over all of them, not by a timer a message:
+//! arming and disarming one would cost more than the rest of the bookkeeping, and none needs to be exact.
+//! A client that is over its time is aborted: dropping its session closes its socket, and with it whatever server
+//! connection it holds half-way.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::Duration;
+
+use crate::metrics::{EndReason, Label};
+
+/// How often the sweep looks: the error of every client time-out.
+pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
+
+/// What a client's session is doing, as far as a time-out depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Connected, has not sent a whole message yet.
+    Login = 0,
+    /// Between messages.
+    Idle = 1,
+    /// In the middle of sending a message.
+    Reading = 2,
+    /// Waits in a pool's queue, which has a time-out of its own.
+    Queueing = 3,
+    /// Its request is being written to the server.
+    Sending = 4,
+    /// Its request is on the server.
+    Awaiting = 5,
+    /// A reply is being written to it.
+    Writing = 6,
+    /// Holds a server connection after a legacy write until its getLastError.
+    LastError = 7,
+}
+
+const PHASES: usize = 8;
+
+/// One client as the sweep and the shutdown see it.
+#[derive(Debug)]
+pub struct Entry {
+    /// torana's number for this connection, unique in the process: its `connectionId` in hello.
+    pub id: i32,
+    /// The listener that it came in on.
+    listener: u32,
+    /// The longest that it may be in [`Phase::Awaiting`]; for ever if zero.
+    reply_timeout: Duration,
+    phase: AtomicU8,
+    since: AtomicU32,
+    end: AtomicU8,
+    clock: Arc<AtomicU32>,
+}
+
+impl Entry {
+    /// Enters `phase` now.
+    #[inline]
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The client has begun to send a message. Its first one has the login time-out, which goes on.
+    pub fn begins_message(&self) {
+        if self.phase.load(Ordering::Relaxed) != Phase::Login as u8 {
+            self.enter(Phase::Reading);
+        }
+    }
+
+    /// Notes progress inside the current phase: a stalled reader is one that takes nothing, not one that takes long.
+    #[inline]
+    pub fn progress(&self) {
+        self.since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Why the sweep or the shutdown ended this client, if it did.
+    pub fn ended(&self) -> Option<EndReason> {
+        match self.end.load(Ordering::Acquire) {
+            0 => None,
+            number => EndReason::all().nth(usize::from(number) - 1),
+        }
+    }
+
+    /// Whether a request of it is under way.
+    fn is_busy(&self) -> bool {
+        let idle = [Phase::Login as u8, Phase::Idle as u8, Phase::Reading as u8];
+        !idle.contains(&self.phase.load(Ordering::Relaxed))
+    }
+}
+
+/// The longest that a client may stay in a phase; zero means for ever. Indexed by [`Phase`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PhaseLimits([(Duration, Option<EndReason>); PHASES]);
+
+impl PhaseLimits {
+    /// Bounds `phase` to `longest` (zero: no bound), ending it with `reason`.
+    pub fn with(mut self, phase: Phase, longest: Duration, reason: EndReason) -> Self {
+        self.0[phase as usize] = (longest, Some(reason));
+        self
+    }
+}
+
+/// All clients of a proxy.
+#[derive(Debug)]
+pub struct Registry {
+    clock: Arc<AtomicU32>,
+    next_id: AtomicI32,
+    clients: Mutex<HashMap<i32, (Arc<Entry>, AbortHandle)>>,
+    limits: PhaseLimits,
+    draining: watch::Sender<bool>,
+}
+
+impl Registry {
+    /// An empty one.
+    pub fn new(limits: PhaseLimits) -> Self {
+        Registry {
+            clock: Arc::default(),
+            next_id: AtomicI32::new(0),
+            clients: Mutex::default(),
+            limits,
+            draining: watch::Sender::new(false),
+        }
+    }
+
+    /// The entry of a new client of `listener`, in phase `Login`. It counts once [`Registry::insert`] was called.
+    pub fn entry(&self, listener: u32, reply_timeout: Option<Duration>) -> Arc<Entry> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
+        Arc::new(Entry {
+            id,
+            listener,
+            reply_timeout: reply_timeout.unwrap_or_default(),
+            phase: AtomicU8::new(Phase::Login as u8),
+            since: AtomicU32::new(self.clock.load(Ordering::Relaxed)),
+            end: AtomicU8::new(0),
+            clock: self.clock.clone(),
+        })
+    }
+
+    /// Takes up a client whose session `spawn` starts. The list is locked meanwhile, so that a session that ends at
+    /// once cannot be forgotten before it was known.
+    pub fn insert(&self, entry: Arc<Entry>, spawn: impl FnOnce() -> AbortHandle) {
+        let mut clients = self.locked();
+        let abort = spawn();
+        clients.insert(entry.id, (entry, abort));
+    }
+
+    /// Forgets a client that has ended.
+    pub fn remove(&self, id: i32) {
+        self.locked().remove(&id);
+    }
+
+    /// Ends the clients of `listener`: their sessions are dropped where they stand.
+    pub fn end_listener(&self, listener: u32, reason: EndReason) {
+        let clients = self.locked();
+        let theirs = clients.values().filter(|(entry, _)| entry.listener == listener);
+        theirs.for_each(|(entry, abort)| Self::abort(entry, abort, reason));
+    }
+
+    /// Ends all clients.
+    pub fn end_all(&self, reason: EndReason) {
+        self.locked().values().for_each(|(entry, abort)| Self::abort(entry, abort, reason));
+    }
+
+    /// How many clients have a request under way.
+    pub fn busy(&self) -> usize {
+        self.locked().values().filter(|(entry, _)| entry.is_busy()).count()
+    }
+
+    /// From now on requests outside open transactions are refused with ShutdownInProgress.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Whether the proxy is shutting down.
+    #[inline]
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Becomes true when the proxy begins to shut down.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Sweeps for ever. Cancel safe.
+    pub async fn sweep(&self) {
+        let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            ticks.tick().await;
+            let now = self.clock.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            self.sweep_once(now);
+        }
+    }
+
+    fn sweep_once(&self, now: u32) {
+        for (entry, abort) in self.locked().values() {
+            let phase = usize::from(entry.phase.load(Ordering::Relaxed));
+            let (longest, reason) = match phase == Phase::Awaiting as usize {
+                true => (entry.reply_timeout, Some(EndReason::ReplyTimeout)),
+                false => self.limits.0[phase.min(PHASES - 1)],
+            };
+            let since = SWEEP_EVERY * now.wrapping_sub(entry.since.load(Ordering::Relaxed));
+            if let (false, true, Some(reason)) = (longest.is_zero(), since > longest, reason) {
+                Self::abort(entry, abort, reason);
+            }
+        }
+    }
+
+    fn abort(entry: &Entry, abort: &AbortHandle, reason: EndReason) {
+        let number = reason.index() as u8 + 1;
+        // The first reason stands.
+        let _ = entry.end.compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed);
+        abort.abort();
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<i32, (Arc<Entry>, AbortHandle)>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stays_too_long_in_a_phase_is_ended_with_its_reason() {
+        let limits =
+            PhaseLimits::default().with(Phase::Login, Duration::from_secs(2), EndReason::LoginTimeout);
+        let registry = Arc::new(Registry::new(limits));
+        let sweeping = registry.clone();
+        tokio::spawn(async move { sweeping.sweep().await });
+        let mut sessions = Vec::new();
+        for _ in 0..2 {
+            let entry = registry.entry(0, None);
+            let task = tokio::spawn(std::future::pending::<()>());
+            registry.insert(entry.clone(), || task.abort_handle());
+            sessions.push((entry, task));
+        }
+        sessions[1].0.enter(Phase::Idle);
+        tokio::time::sleep(Duration::from_millis(1900)).await;
+        assert!(!sessions[0].1.is_finished());
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        assert!(sessions[0].1.is_finished());
+        assert_eq!(sessions[0].0.ended(), Some(EndReason::LoginTimeout));
+        assert!(!sessions[1].1.is_finished());
+        assert_eq!(sessions[1].0.ended(), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! The whole proxy: its sets, its signals, its end.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, sleep};
+
+use super::buffer::BufferPool;
+use super::context::{RequestMemory, Set, Shared};
+use super::registry::{Phase, PhaseLimits, Registry};
+use super::set::SetRunner;
+use crate::admin;
+use crate::config::{Config, Limits};
+use crate::metrics::{EndReason, Metrics};
+
+/// How often a proxy that is shutting down looks whether all is done.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Serves until SIGTERM or SIGINT. Prints the ready line on standard output once all listeners accept.
+pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stopped = async {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    let mut stopped = std::pin::pin!(stopped);
+    let shared = Arc::new(shared(&config.limits));
+    let sweeping = shared.clone();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { sweeping.registry.sweep().await });
+    let readiness = Readiness::default();
+    let next_listener = Arc::default();
+    let mut runners = Vec::new();
+    for set in config.sets {
+        let runner = SetRunner::new(set, shared.clone(), metrics.clone(), Arc::clone(&next_listener));
+        readiness.watch(runner.set());
+        runners.push(runner);
+    }
+    if let Some(address) = &config.admin {
+        let socket = admin::bind(address).await?;
+        let check = readiness.clone();
+        let (limits, metrics) = (config.limits.clone(), metrics.clone());
+        tasks.spawn(async move {
+            admin::serve(socket, metrics, move || check.check(), &limits, std::future::pending()).await;
+        });
+    }
+    for runner in &mut runners {
+        tokio::select! {
+            listening = runner.first_listeners() => listening?,
+            _ = &mut stopped => return Ok(()),
+        }
+    }
+    readiness.listening();
+    let summary: Vec<String> = runners.iter().map(SetRunner::summary).collect();
+    println!("torana ready: {}", summary.join(" "));
+    let sets: Vec<Arc<Set>> = runners.iter().map(SetRunner::set).collect();
+    let mut following = JoinSet::new();
+    for runner in runners {
+        following.spawn(runner.run());
+    }
+    let by = stopped.await;
+    tracing::info!(by, "shutting down");
+    // Dropping the runners stops accepting.
+    drop(following);
+    drain(&shared, &sets, config.limits.shutdown_deadline).await;
+    Ok(())
+}
+
+fn shared(limits: &Limits) -> Shared {
+    let off = Duration::ZERO;
+    let phases = PhaseLimits::default()
+        .with(Phase::Login, limits.login_timeout, EndReason::LoginTimeout)
+        .with(Phase::Idle, limits.client_idle_timeout.unwrap_or(off), EndReason::IdleTimeout)
+        .with(Phase::Reading, limits.message_timeout, EndReason::SlowMessage)
+        .with(Phase::Writing, limits.client_write_timeout, EndReason::SlowReader)
+        .with(Phase::LastError, limits.last_error_timeout, EndReason::LastErrorTimeout);
+    Shared {
+        buffers: BufferPool::default(),
+        registry: Registry::new(phases),
+        request_memory: RequestMemory::new(limits.request_buffer_max),
+        limits: limits.clone(),
+    }
+}
+
+/// Tells drivers that this proxy goes, lets what runs come to its end, then closes what is left.
+async fn drain(shared: &Shared, sets: &[Arc<Set>], deadline: Duration) {
+    let until = Instant::now() + deadline;
+    shared.registry.drain();
+    loop {
+        sleep(LOOK_EVERY).await;
+        let busy = shared.registry.busy();
+        let transactions: usize = sets.iter().map(|set| set.transactions.len()).sum();
+        if busy == 0 && transactions == 0 {
+            break;
+        }
+        if Instant::now() >= until {
+            tracing::warn!(busy, transactions, "shutdown deadline reached; closing what still runs");
+            break;
+        }
+    }
+    shared.registry.end_all(EndReason::Shutdown);
+}
+
+/// Whether the proxy can serve: what `/readyz` says.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<ReadinessInner>);
+
+#[derive(Debug, Default)]
+struct ReadinessInner {
+    listening: std::sync::atomic::AtomicBool,
+    sets: std::sync::Mutex<Vec<Arc<Set>>>,
+}
+
+impl Readiness {
+    fn watch(&self, set: Arc<Set>) {
+        self.0.sets.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(set);
+    }
+
+    fn listening(&self) {
+        self.0.listening.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    /// `Err` says what is missing.
+    pub fn check(&self) -> Result<(), String> {
+        let sets = self.0.sets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for set in sets.iter() {
+            let fresh = set.topology.members().iter().any(|member| member.hello.latest().is_some());
+            if !fresh {
+                return Err(format!("{}: no member answers: {}", set.name, set.topology.status()));
+            }
+        }
+        match self.0.listening.load(std::sync::atomic::Ordering::Acquire) {
+            true => Ok(()),
+            false => Err("not listening yet".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A client's session: one task, from accept to close, one request after the other.
+
+use tokio::time::Instant;
+
+use super::awaiting;
+use super::client::Client;
+use super::context::Listener;
+use super::end::End;
+use super::exchange;
+use super::exhaust;
+use super::hello;
+use super::legacy;
+use super::local;
+use super::names::{self, Edit};
+use super::refuse;
+use super::registry::Phase;
+use super::request::{Request, Route};
+use crate::metrics::EndReason;
+use crate::wire::Opcode;
+
+/// Serves a client until it leaves or is ended. Aborted at any point it leaves nothing behind but closed sockets.
+///
+/// The client is boxed: as an argument it would stand in the task twice.
+pub async fn run(mut client: Box<Client>) {
+    let listener = client.listener.clone();
+    let end = serve(&listener, &mut client).await;
+    client.ended(end);
+}
+
+async fn serve(at: &Listener, client: &mut Client) -> End {
+    loop {
+        let header = match client.next_message().await {
+            Ok(header) => header,
+            Err(end) => return Box::pin(refuse::last_words(client, end)).await,
+        };
+        let received = Instant::now();
+        let request = match Request::read(header, client.message(), received) {
+            Ok(request) => request,
+            Err(error) => return Box::pin(refuse::malformed(client, header, &error)).await,
+        };
+        at.member.metrics.traffic.client_received_bytes.inc_by(header.length as u64);
+        if let Err(end) = dispatch(at, client, &request).await {
+            return end;
+        }
+        client.entry.enter(Phase::Idle);
+    }
+}
+
+/// Sends a request on its way. Only the common way is in line: the others are boxed, so that the session of an idle
+/// client stays small.
+async fn dispatch(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
+    count(at, request);
+    if at.shared.registry.is_draining() && request.route != Route::Hello && !continues(at, request) {
+        return Box::pin(refuse::shutting_down(client, request)).await;
+    }
+    match request.route {
+        Route::Forward | Route::NoReply => exchange::forward(at, client, request).await,
+        Route::GetMore if !awaiting::is_awaiting(at, request) => exchange::forward(at, client, request).await,
+        Route::GetMore => Box::pin(awaiting::get_more(at, client, request)).await,
+        Route::Exhaust => Box::pin(exhaust::run(at, client, request)).await,
+        Route::Hello => Box::pin(hello::answer(at, client, request)).await,
+        Route::Local => Box::pin(local::answer(client, request)).await,
+        Route::Names { reply, request: edits } => {
+            Box::pin(names::exchange(at, client, request, reply.map(Edit::Members), edits)).await
+        }
+        Route::WhatsMyUri => Box::pin(names::exchange(at, client, request, Some(Edit::Client), false)).await,
+        Route::LegacyWrite | Route::LastError => Box::pin(legacy::run(at, client, request)).await,
+    }
+}
+
+fn count(at: &Listener, request: &Request) {
+    let traffic = &at.member.metrics.traffic;
+    match request.has_reply() {
+        true => traffic.requests_with_reply.inc(),
+        false => traffic.requests_without_reply.inc(),
+    }
+}
+
+/// During shutdown, what was begun may be finished: open transactions, cursors, a legacy write's getLastError.
+fn continues(at: &Listener, request: &Request) -> bool {
+    let transaction = request.transaction.filter(|_| request.in_transaction && !request.starts_transaction);
+    transaction.is_some_and(|id| at.member.set.transactions.is_open(&id))
+        || request.header.opcode == Opcode::KillCursors
+}
+
+impl Client {
+    /// The session is over: tells the log. The metrics are told when the client is dropped, however that comes.
+    fn ended(&mut self, end: End) {
+        let (reason, peer) = (end.reason, self.peer().ok());
+        match &end.detail {
+            Some(detail) if reason != EndReason::Clean => {
+                tracing::info!(client = ?peer, connection = self.entry.id, reason = reason.as_str(), "{detail}");
+            }
+            _ => {
+                tracing::debug!(client = ?peer, connection = self.entry.id, reason = reason.as_str(), "client ended")
+            }
+        }
+        self.end_reason = Some(reason);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let reason = self.end_reason.or_else(|| self.entry.ended()).unwrap_or(EndReason::Error);
+        let clients = &self.listener.member.metrics.clients;
+        clients.ended.inc(reason);
+        clients.connected.dec();
+        self.listener.shared.registry.remove(self.entry.id);
+        for id in &self.transactions {
+            self.listener.member.set.transactions.left(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_session_of_an_idle_client_takes_at_most_one_kibibyte() {
+        let size = size_of_future(run);
+        assert!(size <= 1024, "{size} bytes");
+    }
+}

@@ -1,0 +1,342 @@
+//! One replica set as it is served: a pool for each member, a listener for each member and group, kept in line with
+//! what the topology says, without touching clients of members that stay.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::Context;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, interval};
+
+use super::context::{Count, Listener, Member, Pool, Set, Shared};
+use super::cursors::AwaitingCursors;
+use super::listener::{Accepting, accept, bind};
+use super::orphan::CloseRate;
+use super::own_command;
+use super::pool_events::Observer;
+use super::transactions::Transactions;
+use crate::config::{self, GroupConfig, PoolLimits, SetConfig};
+use crate::metrics::{EndReason, Metrics};
+use crate::pool::{Class, PoolOptions};
+use crate::server::Connector;
+use crate::topology::{
+    self, GroupNames, HostPort, PortMap, PortOptions, PortOverride, Topology, TopologyEvent, TopologyOptions,
+};
+
+/// How often gauges are filled, orphaned transactions looked for and failed listeners tried again.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often the log says what a set that is not there yet is waiting for.
+const WAITING_SAYS: Duration = Duration::from_secs(5);
+
+/// One listener group.
+struct Group {
+    ports: PortMap,
+    names: Arc<ArcSwap<GroupNames>>,
+}
+
+/// One member that is served.
+struct Running {
+    member: Arc<Member>,
+    observer: Observer,
+    /// By group; `None` where the address could not be bound.
+    listeners: Vec<Option<(u32, Accepting)>>,
+}
+
+/// Serves one set.
+pub struct SetRunner {
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+    set: Arc<Set>,
+    config: SetConfig,
+    events: mpsc::Receiver<TopologyEvent>,
+    groups: Vec<Group>,
+    members: BTreeMap<String, Running>,
+    next_listener: Arc<AtomicU32>,
+}
+
+impl SetRunner {
+    /// Begins to follow the set. Nothing is listened on yet.
+    pub fn new(
+        config: SetConfig,
+        shared: Arc<Shared>,
+        metrics: Arc<Metrics>,
+        next_listener: Arc<AtomicU32>,
+    ) -> SetRunner {
+        let (topology, events) = Topology::start(topology_options(&config));
+        let set =
+            Arc::new(Set { name: config.name.clone(), transactions: Transactions::default(), topology });
+        let groups = config
+            .groups
+            .iter()
+            .map(|group| Group { ports: PortMap::new(port_options(group)), names: Arc::default() });
+        let groups = groups.collect();
+        SetRunner { shared, metrics, set, config, events, groups, members: BTreeMap::new(), next_listener }
+    }
+
+    /// The set.
+    pub fn set(&self) -> Arc<Set> {
+        self.set.clone()
+    }
+
+    /// Waits until the members are known, saying now and then what is missing, and listens for all of them. An
+    /// address that cannot be bound is an error: an operator who starts a proxy wants to know.
+    pub async fn first_listeners(&mut self) -> anyhow::Result<()> {
+        let mut says = interval(WAITING_SAYS);
+        says.tick().await;
+        let topology = self.set.topology.clone();
+        let mut ready = std::pin::pin!(topology.first_ready());
+        loop {
+            tokio::select! {
+                () = &mut ready => break,
+                _ = says.tick() => tracing::warn!(set = %self.set.name, "waiting: {}", self.set.topology.status()),
+            }
+        }
+        self.follow();
+        self.listen().await
+    }
+
+    /// `127.0.0.1:27117->db1:27017 ...`, by group and in the order of the configuration.
+    pub fn summary(&self) -> String {
+        let mut text = self.set.name.clone();
+        for group in &self.groups {
+            for assignment in group.ports.assignments() {
+                text.push_str(&format!(" {}->{}", assignment.listen, assignment.member.spelled()));
+            }
+        }
+        text
+    }
+
+    /// Follows the set until dropped.
+    pub async fn run(mut self) {
+        let mut ticks = interval(TICK);
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.on_event(event).await,
+                    None => return,
+                },
+                _ = ticks.tick() => self.on_tick().await,
+            }
+        }
+    }
+
+    async fn on_event(&mut self, event: TopologyEvent) {
+        match event {
+            TopologyEvent::MemberAdded(_) | TopologyEvent::MemberRemoved(_) => {
+                self.follow();
+                if let Err(error) = self.listen().await {
+                    tracing::error!(set = %self.set.name, "{error:#}");
+                }
+            }
+            TopologyEvent::MemberLost { member, cause } => {
+                tracing::warn!(set = %self.set.name, member = %member.name, "member lost: {cause}");
+                self.with(&member, |running| running.member.pool.pause(&cause));
+            }
+            TopologyEvent::MemberRecovered(member) => {
+                tracing::info!(set = %self.set.name, member = %member.name, "member answers");
+                self.with(&member, |running| running.member.pool.resume());
+            }
+            TopologyEvent::ServerRestarted(member) => {
+                self.with(&member, |running| running.member.pool.clear("the member has restarted"));
+            }
+            TopologyEvent::PrimaryChanged(change) => self.primary_changed(&change),
+        }
+        self.show();
+    }
+
+    fn primary_changed(&self, change: &topology::PrimaryChange) {
+        let name = |member: &Option<HostPort>| member.as_ref().map_or("none".to_owned(), HostPort::to_string);
+        tracing::info!(set = %self.set.name, old = name(&change.old), new = name(&change.new), "primary changed");
+        if let Some(new) = &change.new
+            && let Some(running) = self.members.get(new.spelled())
+        {
+            running.member.metrics.topology.elections.inc();
+        }
+    }
+
+    fn with(&self, member: &topology::Member, act: impl FnOnce(&Running)) {
+        if let Some(running) = self.members.get(member.name.spelled()) {
+            act(running);
+        }
+    }
+
+    /// Makes pools for new members, ends those of members that are gone, and gives every member its place.
+    fn follow(&mut self) {
+        let current = self.set.topology.members();
+        let gone: Vec<String> = self
+            .members
+            .keys()
+            .filter(|name| !current.iter().any(|member| member.name.spelled() == name.as_str()))
+            .cloned()
+            .collect();
+        gone.iter().for_each(|name| self.remove(name));
+        let places: Vec<_> = current.iter().map(|member| (member.name.clone(), member.config_id())).collect();
+        for group in &mut self.groups {
+            if let Err(error) = group.ports.update(&places) {
+                tracing::error!(set = %self.set.name, "{error}");
+            }
+            group.names.store(Arc::new(group.ports.names()));
+        }
+        for monitored in current.iter() {
+            if !self.members.contains_key(monitored.name.spelled()) {
+                self.add(monitored.clone());
+            }
+        }
+    }
+
+    fn add(&mut self, monitored: Arc<topology::Member>) {
+        let name = monitored.name.spelled().to_owned();
+        let metrics = self.metrics.member(&self.set.name, &name);
+        let observer = Observer(metrics.clone());
+        let connector =
+            Connector::new(&name, self.config.set_name.as_deref(), self.config.app_name.as_deref());
+        let pool = match Pool::new(pool_options(&self.config.pool), connector, Arc::new(observer.clone())) {
+            Ok(pool) => pool,
+            // The configuration was checked, so this is a defect; the member is left out rather than the process.
+            Err(error) => return tracing::error!(set = %self.set.name, member = %name, "{error}"),
+        };
+        let limit = i64::try_from(self.shared.limits.clients_max).unwrap_or(i64::MAX);
+        metrics.clients.limit.set(limit);
+        let member = Arc::new(Member {
+            name: name.clone(),
+            set: self.set.clone(),
+            pool,
+            monitored,
+            cursors: AwaitingCursors::default(),
+            sliced: Count::default(),
+            closes: CloseRate::default(),
+            metrics,
+        });
+        tracing::info!(set = %self.set.name, member = %name, "member added");
+        let listeners = self.groups.iter().map(|_| None).collect();
+        self.members.insert(name, Running { member, observer, listeners });
+    }
+
+    fn remove(&mut self, name: &str) {
+        let Some(running) = self.members.remove(name) else { return };
+        tracing::info!(set = %self.set.name, member = %name, "member removed");
+        for (id, accepting) in running.listeners.into_iter().flatten() {
+            drop(accepting);
+            self.shared.registry.end_listener(id, EndReason::MemberRemoved);
+        }
+        running.member.pool.close();
+        self.metrics.remove_member(&self.set.name, name);
+    }
+
+    /// Listens wherever a member has no listener yet. Goes on after an error; the first is returned.
+    async fn listen(&mut self) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        for (place, group) in self.groups.iter().enumerate() {
+            for assignment in group.ports.assignments() {
+                let Some(running) = self.members.get_mut(assignment.member.spelled()) else { continue };
+                let Some(slot) = running.listeners.get_mut(place).filter(|slot| slot.is_none()) else {
+                    continue;
+                };
+                let id = self.next_listener.fetch_add(1, Ordering::Relaxed);
+                let listener = Listener {
+                    id,
+                    shared: self.shared.clone(),
+                    member: running.member.clone(),
+                    names: group.names.clone(),
+                    hello: ArcSwapOption::empty(),
+                    reply_timeout: self.config.pool.reply_timeout,
+                };
+                let listen = &assignment.listen;
+                let bound = match bind(listen.host(), listen.port()).await {
+                    Ok(socket) => accept(socket, Arc::new(listener)),
+                    Err(error) => Err(error),
+                };
+                match bound.with_context(|| format!("cannot listen on {listen} for {}", assignment.member)) {
+                    Ok(accepting) => *slot = Some((id, accepting)),
+                    Err(error) => result = result.and(Err(error)),
+                }
+            }
+        }
+        result
+    }
+
+    async fn on_tick(&mut self) {
+        // An address that was taken may be free by now; the error was logged when it was new.
+        let _ = self.listen().await;
+        self.show();
+        let after = self.shared.limits.transaction_orphan_timeout;
+        for (id, member) in self.set.transactions.take_orphans(after) {
+            tokio::spawn(abort(self.shared.clone(), member, own_command::abort_transaction(&id)));
+        }
+    }
+
+    fn show(&self) {
+        for running in self.members.values() {
+            running.observer.show(&running.member.pool.status());
+        }
+    }
+}
+
+/// Aborts a transaction that nobody is left to end.
+async fn abort(shared: Arc<Shared>, member: Arc<Member>, command: Vec<u8>) {
+    let Ok(mut server) = member.pool.check_out(Class::Relief, None).await else { return };
+    match own_command::run(&shared, &mut server, &command).await {
+        Ok(_) => {
+            member.metrics.orphans.ended.inc(crate::metrics::OrphanEnd::Aborted);
+            super::exchange::check_in(server);
+        }
+        Err(error) => {
+            tracing::warn!(member = %member.name, %error, "an orphaned transaction was not aborted")
+        }
+    }
+}
+
+fn topology_options(config: &SetConfig) -> TopologyOptions {
+    let seeds = config.seeds.iter().map(to_topology).collect();
+    TopologyOptions {
+        set_name: config.set_name.clone(),
+        direct: config.direct,
+        connect_timeout: config.monitor.connect_timeout,
+        poll_interval: config.monitor.poll_interval,
+        await_time: config.monitor.heartbeat_interval,
+        ..TopologyOptions::new(seeds)
+    }
+}
+
+fn to_topology(address: &config::HostPort) -> HostPort {
+    HostPort::new(&address.host, address.port)
+}
+
+fn port_options(group: &GroupConfig) -> PortOptions {
+    let overrides = group.members.iter().map(|(member, given)| {
+        let listen = given.listen.as_ref().map(to_topology);
+        let port = listen.as_ref().map(HostPort::port);
+        let named = given.advertise_host.is_some() || given.advertise_port.is_some();
+        let advertise = port.or(given.advertise_port).filter(|_| named).map(|port| {
+            let advertised = group.advertised(member, port);
+            to_topology(&advertised)
+        });
+        (to_topology(member), PortOverride { listen, advertise })
+    });
+    PortOptions {
+        listen: to_topology(&group.listen),
+        advertise: group.advertise_host.clone(),
+        span: group.ports,
+        overrides: overrides.collect(),
+    }
+}
+
+fn pool_options(limits: &PoolLimits) -> PoolOptions {
+    PoolOptions {
+        max: limits.max,
+        min_idle: limits.min_idle,
+        idle_timeout: limits.idle_timeout,
+        lifetime: limits.lifetime,
+        connect_timeout: limits.connect_timeout,
+        connecting_max: limits.connecting_max,
+        wait_timeout: limits.wait_timeout,
+        queue_max: limits.wait_queue_max,
+        awaiting_max: Some(limits.awaiting_max).filter(|max| *max > 0),
+        backoff_min: limits.backoff_min,
+        backoff_max: limits.backoff_max,
+        ..PoolOptions::default()
+    }
+}
