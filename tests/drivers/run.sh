@@ -30,10 +30,18 @@ features() {
         node-current) with_node "$TORANA_NODE_CURRENT" "$HERE/node/features.js" "$1" "$DATABASE" ;;
         node-4.17) with_node "$TORANA_NODE_417" "$HERE/node/features.js" "$1" "$DATABASE" ;;
         legacy) with_node "$TORANA_NODE_LEGACY" "$HERE/legacy/features.js" "$1" "$DATABASE" ;;
-        mongosh) TORANA_DRIVERS_DATABASE="$DATABASE" limited "$TORANA_MONGOSH" "$1" --quiet --norc --file "$HERE/mongosh/features.js" ;;
+        mongosh) mongosh_features "$1" ;;
         rust) limited "${TORANA_RUST_FEATURES:-$(rust_features)}" "$1" "$DATABASE" ;;
         *) die "no driver $driver" ;;
     esac
+}
+
+# In a home of its own, where it sends no telemetry and remembers nothing.
+mongosh_features() {
+    mkdir -p "$out/home/.mongodb/mongosh"
+    echo '{"enableTelemetry":false,"disableGreetingMessage":true}' >"$out/home/.mongodb/mongosh/config"
+    HOME="$out/home" TORANA_DRIVERS_DATABASE="$DATABASE" \
+        limited "$TORANA_MONGOSH" "$1&monitorCommands=true" --quiet --norc --file "$HERE/mongosh/features.js"
 }
 
 rust_features() {
