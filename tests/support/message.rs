@@ -68,6 +68,23 @@ impl Message {
         self.int32(16) as u32
     }
 
+    /// Where the command document of an OP_MSG or an OP_QUERY begins; `None` if there is none.
+    pub fn body_at(&self) -> Option<usize> {
+        match self.opcode() {
+            OP_MSG if self.raw[20] == 0 => Some(21),
+            // A document sequence first: the body follows it.
+            OP_MSG => Some(22 + self.int32(21) as usize),
+            OP_QUERY => Some(20 + self.raw[20..].iter().position(|byte| *byte == 0)? + 9),
+            _ => None,
+        }
+    }
+
+    /// The command document of a request; empty if it has none.
+    pub fn query_or_body(&self) -> Document {
+        let bytes = self.body_at().map(|at| &self.raw[at..]);
+        bytes.and_then(|bytes| Document::from_reader(bytes).ok()).unwrap_or_default()
+    }
+
     /// Whether the sender goes on without being asked.
     pub fn more_to_come(&self) -> bool {
         self.opcode() == OP_MSG && self.flags() & MORE_TO_COME != 0
@@ -162,6 +179,14 @@ pub fn op_query(request_id: i32, flags: u32, namespace: &str, count: i32, query:
     payload.extend(count.to_le_bytes());
     payload.extend(bytes_of(query));
     message(request_id, 0, OP_QUERY, &payload)
+}
+
+/// An OP_REPLY with one document.
+pub fn op_reply(request_id: i32, response_to: i32, document: &Document) -> Vec<u8> {
+    // Response flags AwaitCapable; cursor 0; from the first; one document.
+    let mut payload: Vec<u8> = [8, 0, 0, 0, 1].iter().flat_map(|field: &i32| field.to_le_bytes()).collect();
+    payload.extend(bytes_of(document));
+    message(request_id, response_to, OP_REPLY, &payload)
 }
 
 /// A legacy write or cursor message: a reserved or flags int32, the namespace, then what `rest` holds.

@@ -10,6 +10,8 @@
 //! | `mongod.rs` | one mongod |
 //! | `members.rs`, `replica_set.rs` | a replica set of any shape, its elections and reconfigurations |
 //! | `relay.rs`, `relay_pump.rs` | the fault relay |
+//! | `fake_server.rs`, `fake_hello.rs` | a scripted server that torana takes for a primary |
+//! | `bounds.rs` | torana with other bounds than its own |
 //! | `torana.rs`, `ready.rs` | the torana binary, started in front of something |
 //! | `wait.rs` | waiting for a condition, with a limit |
 //!
@@ -19,6 +21,9 @@
 // Each test binary uses a part of this, and a panic is how a test fails.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod bounds;
+pub mod fake_hello;
+pub mod fake_server;
 pub mod members;
 pub mod message;
 pub mod mongod;
@@ -34,6 +39,9 @@ pub mod scratch;
 pub mod torana;
 pub mod wait;
 
+pub use bounds::torana_with;
+pub use fake_hello::Monitoring;
+pub use fake_server::{FakeServer, Peer, Then};
 pub use members::Member;
 pub use message::{Message, Section};
 pub use mongod::{Mongod, Version};

@@ -1,0 +1,139 @@
+//! SIGTERM through the torana binary: drivers are told, what runs may end, and the process does.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bson::doc;
+use rustix::process::Signal;
+use support::fake_hello::process;
+use support::fake_server::name_of;
+use support::message::EXHAUST_ALLOWED;
+use support::{FakeServer, Monitoring, RawClient, Section, Then, Torana, torana_with, wait_until};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A server that holds `find` back until the flag is set, and torana in front of it.
+fn held_back() -> (FakeServer, Torana, Arc<AtomicBool>) {
+    let go = Arc::new(AtomicBool::new(false));
+    let gate = go.clone();
+    let fake = FakeServer::start(move |peer, request| {
+        while name_of(request) == "find" && !gate.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        peer.ok(request)
+    });
+    let torana = Torana::serve(fake.uri()).start();
+    (fake, torana, go)
+}
+
+/// A client whose find is on the server.
+fn running(fake: &FakeServer, torana: &Torana) -> RawClient {
+    let mut client = torana.client_of(fake.address());
+    client.send_command("test", doc! { "find": "c" });
+    fake.wait_requests("find", 1);
+    client
+}
+
+#[test]
+fn waiting_hellos_get_shutdown_in_progress_at_once_streamed_or_not() {
+    let (fake, mut torana, go) = held_back();
+    let _running = running(&fake, &torana);
+    let known = doc! { "processId": process(), "counter": 1i64 };
+    let hello = doc! { "hello": 1, "topologyVersion": known, "maxAwaitTimeMS": 60_000, "$db": "admin" };
+    let mut waiting: Vec<RawClient> = Vec::new();
+    for flags in [0, EXHAUST_ALLOWED] {
+        let mut client = torana.client_of(fake.address());
+        client.send_msg(flags, &[Section::Body(hello.clone())]);
+        waiting.push(client);
+    }
+    wait_until("both hellos wait", SOON, || torana.metric("torana_hellos_waiting", &[]) == 2.0);
+    torana.process().signal(Signal::TERM);
+    let told = Instant::now();
+    for client in &mut waiting {
+        let reply = client.read();
+        assert_eq!(
+            (reply.body().get_i32("code").ok(), reply.more_to_come()),
+            (Some(91), false),
+            "{}",
+            reply.body()
+        );
+        assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+    }
+    go.store(true, Ordering::Release);
+}
+
+#[test]
+fn what_runs_comes_to_its_end_and_the_exit_code_is_zero() {
+    let (fake, mut torana, go) = held_back();
+    let mut client = running(&fake, &torana);
+    torana.process().signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(torana.process().ended().is_none());
+    go.store(true, Ordering::Release);
+    assert_eq!(client.read().body().get_str("name").ok(), Some("find"));
+    assert!(client.read_to_close().is_empty());
+    assert_eq!(torana.process().wait(SOON).and_then(|status| status.code()), Some(0));
+}
+
+#[test]
+fn new_requests_get_shutdown_in_progress_and_new_connections_are_refused() {
+    let (fake, mut torana, go) = held_back();
+    let mut other = torana.client_of(fake.address());
+    other.run("test", doc! { "ping": 1 });
+    let _running = running(&fake, &torana);
+    torana.process().signal(Signal::TERM);
+    wait_until("new connections are refused", SOON, || {
+        RawClient::try_connect(torana.listener_of(fake.address())).is_err()
+    });
+    let session = doc! { "id": bson::Uuid::new() };
+    for (command, label) in [
+        (doc! { "ping": 1 }, None),
+        (doc! { "insert": "c", "lsid": session.clone(), "txnNumber": 1i64 }, Some("RetryableWriteError")),
+        (doc! { "hello": 1 }, None),
+    ] {
+        let reply = other.command("test", command.clone());
+        assert_eq!(reply.get_i32("code").ok(), Some(91), "{command} was answered {reply}");
+        let labels = reply.get_array("errorLabels").map(|labels| labels.clone()).unwrap_or_default();
+        let has = |label: &str| labels.iter().any(|given| given.as_str() == Some(label));
+        assert!(label.is_none_or(has), "{reply}");
+    }
+    assert!(fake.requests("insert").is_empty());
+    go.store(true, Ordering::Release);
+    assert_eq!(torana.process().wait(SOON).and_then(|status| status.code()), Some(0));
+}
+
+#[test]
+fn what_runs_past_the_deadline_is_closed_and_the_exit_code_is_still_zero() {
+    let fake = FakeServer::start(|_, _| Then::Next);
+    let mut torana = torana_with(&fake.uri(), "[limits]\nshutdown_deadline = \"400ms\"");
+    let mut client = running(&fake, &torana);
+    let told = Instant::now();
+    assert_eq!(torana.stop(SOON).code(), Some(0));
+    assert!((400..4_000).contains(&told.elapsed().as_millis()), "{:?}", told.elapsed());
+    assert!(client.read_to_close().is_empty());
+}
+
+#[test]
+fn idle_clients_do_not_hold_up_the_end() {
+    let fake = FakeServer::answering();
+    let mut torana = Torana::serve(fake.uri()).start();
+    let mut idle = torana.client_of(fake.address());
+    idle.hello();
+    let told = Instant::now();
+    assert_eq!(torana.stop(SOON).code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+    assert!(idle.read_to_close().is_empty());
+}
+
+#[test]
+fn it_ends_on_sigterm_before_any_member_was_found() {
+    let fake = FakeServer::answering();
+    fake.monitoring(Monitoring::Silent);
+    let mut torana = Torana::serve(fake.uri()).launch();
+    wait_until("it is up", SOON, || torana.log().contains("waiting"));
+    assert_eq!(torana.stop(SOON).code(), Some(0));
+}
