@@ -106,7 +106,7 @@ impl<C: Connect> Pool<C> {
     /// [`clear`](Self::clear), unless a clear has happened since `generation`. True if it cleared. So one dead member
     /// that breaks fifty exchanges is cleared once, and connections made since then live.
     pub fn clear_generation(&self, generation: u64, cause: &str) -> bool {
-        let cleared = self.0.lanes().fold(false, |any, shared| shared.clear_generation(generation) || any);
+        let cleared = self.0.lanes().filter(|shared| shared.clear_generation(generation)).count() > 0;
         if cleared {
             self.0.shared.events.cleared(cause);
         }

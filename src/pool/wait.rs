@@ -37,7 +37,8 @@ impl Drop for Counted<'_> {
 ///
 /// Cancel safe: a dropped waiter leaves the queue, and what was meant for it goes to the next.
 ///
-/// One flat block that holds nothing twice: each layer of `async fn` keeps a second copy of its arguments.
+/// One flat function, since each further `async fn` would keep a second copy of its arguments in every waiting
+/// session.
 pub(super) async fn check_out<C: Connect>(
     shared: &Arc<Shared<C>>,
     class: Class,

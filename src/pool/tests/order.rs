@@ -105,6 +105,6 @@ async fn a_waiting_future_is_small() {
     let check_out = size_of_val(&pool.check_out(Ordinary, None));
     let checkout = size_of::<FakeCheckout>();
     println!("check_out {check_out} bytes, Checkout {checkout} bytes");
-    assert!(check_out <= 440, "{check_out}");
+    assert!(check_out <= 416, "{check_out}");
     assert!(checkout <= 48, "{checkout}");
 }
