@@ -98,9 +98,6 @@ impl<C: Connect> Connector<C> {
         if self.retry_at.is_some() {
             return 0;
         }
-        if paused {
-            return usize::from(self.attempts.is_empty());
-        }
         let shared = &self.shared;
         let stack = shared.stack.status();
         let demand = Demand {
@@ -111,6 +108,7 @@ impl<C: Connect> Connector<C> {
             idle: stack.available + shared.reaping.load(Ordering::Relaxed),
             starved: shared.starved.load(Ordering::Relaxed),
             connecting: self.attempts.len(),
+            paused,
         };
         demand.connects()
     }

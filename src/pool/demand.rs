@@ -18,12 +18,17 @@ pub(super) struct Demand {
     pub starved: usize,
     /// Connects under way.
     pub connecting: usize,
+    /// The member counts as unreachable: one connect finds out whether it still is.
+    pub paused: bool,
 }
 
 impl Demand {
     /// Connects to begin now.
     pub(super) fn connects(&self) -> usize {
-        let lacking = (self.min_idle + self.starved).saturating_sub(self.idle + self.connecting);
+        let lacking = match self.paused {
+            true => usize::from(self.connecting == 0),
+            false => (self.min_idle + self.starved).saturating_sub(self.idle + self.connecting),
+        };
         let room = self.max.saturating_sub(self.size + self.connecting);
         lacking.min(room).min(self.connecting_max.saturating_sub(self.connecting))
     }
@@ -33,8 +38,16 @@ impl Demand {
 mod tests {
     use super::*;
 
-    const EMPTY: Demand =
-        Demand { max: 10, connecting_max: 2, min_idle: 0, size: 0, idle: 0, starved: 0, connecting: 0 };
+    const EMPTY: Demand = Demand {
+        max: 10,
+        connecting_max: 2,
+        min_idle: 0,
+        size: 0,
+        idle: 0,
+        starved: 0,
+        connecting: 0,
+        paused: false,
+    };
 
     #[test]
     fn an_unused_pool_connects_only_for_its_minimum() {
@@ -55,6 +68,13 @@ mod tests {
     #[test]
     fn an_assigned_connection_is_not_made_again() {
         assert_eq!(Demand { starved: 1, idle: 1, size: 1, ..EMPTY }.connects(), 0);
+    }
+
+    #[test]
+    fn a_paused_pool_tries_one_connect_if_there_is_room() {
+        assert_eq!(Demand { paused: true, starved: 9, ..EMPTY }.connects(), 1);
+        assert_eq!(Demand { paused: true, starved: 9, connecting: 1, ..EMPTY }.connects(), 0);
+        assert_eq!(Demand { paused: true, size: 10, ..EMPTY }.connects(), 0);
     }
 
     #[test]

@@ -8,5 +8,6 @@ mod clear;
 mod connecting;
 mod limits;
 mod machine;
+mod model;
 mod order;
 mod reaping;
