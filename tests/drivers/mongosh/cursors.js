@@ -1,6 +1,7 @@
 // Cursors over many batches, tailable, killed; change streams; explain.
 function cursorSteps() {
   const watching = async (stream, body) => {
+    stream.disableBlockWarnings();
     try {
       await stream.tryNext();
       return await body();
@@ -19,6 +20,7 @@ function cursorSteps() {
       db.createCollection('capped', { capped: true, size: 100000, max: 50 });
       db.capped.insertMany(numbers(0, 5).map((_id) => ({ _id })));
       const cursor = db.capped.find().tailable();
+      cursor.disableBlockWarnings();
       const seen = next(cursor, 5);
       db.capped.insertOne({ _id: 5 });
       seen.push(cursor.next());
