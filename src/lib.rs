@@ -1,4 +1,74 @@
-//! torana: a pooling proxy that any MongoDB driver takes for the replica set itself.
+//! torana stands in front of MongoDB replica sets. Unmodified clients talk to it as if it were the set itself; it
+//! serves tens of thousands of their connections over a few dozen to each member, rewrites the replies that name
+//! members so that drivers stay on it, and follows elections by itself.
+//!
+//! This page is the guided tour of the code. Follow one request, and read the modules in the order in which it
+//! meets them.
+//!
+//! # From the command line to a listening socket
+//!
+//! `main.rs` hands its arguments to [`cli`], which reads flags, connection string and file into one checked
+//! [`config::Config`] and calls [`proxy::run`]. For each replica set that starts a [`topology::Topology`], which
+//! discovers the members and keeps the newest hello of each, and a runner (`proxy/set.rs`) that gives every member
+//! a [`pool::Pool`] and, in every listener group, a listening socket. When all accept, the ready line is printed.
+//!
+//! # One request
+//!
+//! ```text
+//! listener -> session -> client.next_message -> Request::read -> route
+//!                                                  |
+//!      local: hello, authentication <--------------+--> exchange: acquire -> send -> receive -> deliver -> check in
+//! ```
+//!
+//! 1. `proxy/listener.rs` accepts, and spawns one task for the client: `proxy/session.rs`. Everything that happens
+//!    for this client happens in that task; no message changes task on its way.
+//! 2. `proxy/client.rs` reads until one whole request is there. An idle client holds no buffer
+//!    (`proxy/buffer.rs`); its time-outs are kept by one sweep over all clients (`proxy/registry.rs`).
+//! 3. `proxy/request.rs` decides the request's route from its bytes: [`wire`] for the frame, [`command::Fields`] for
+//!    one pass over the command, [`doc`] underneath. Nothing is decoded.
+//! 4. `proxy/exchange.rs` is the hot path. A server connection is taken by value out of the member's pool, the
+//!    request is written under a number of torana's own, the reply must name that number, and is streamed to the
+//!    client. Only a finished exchange gives the connection back; whatever else ends it closes the connection.
+//!    That rule is a type: [`pool::Checkout`].
+//! 5. The other routes are variations, each in a file of its own: `hello.rs` (answered from the monitors),
+//!    `names.rs` (read whole, edited by [`rewrite`], passed on), `awaiting.rs` (getMores that wait on the server:
+//!    a share of the pool, or slices), `exhaust.rs` (many replies to one request), `legacy.rs` (writes whose outcome
+//!    only getLastError on the same connection knows), `local.rs` and `refuse.rs` (answers of torana's own).
+//! 6. A client that leaves in the middle hands its exchange to `orphan.rs`. `transactions.rs` knows which
+//!    transactions are open, and who is left that could end them.
+//!
+//! # Where things live
+//!
+//! | module | its job | what it must not know |
+//! |---|---|---|
+//! | [`wire`] | headers, opcodes, message layouts, as pure values | anything of ours |
+//! | [`doc`] | BSON by byte ranges: walk, find, write | what a command is |
+//! | [`command`] | the table of commands, and the fields that decide | sockets, members |
+//! | [`config`] | flags, connection string, TOML, every bound | the rest of torana |
+//! | [`topology`] | members, elections, monitors, hello copies, port map | clients, pools |
+//! | [`pool`] | checkouts, waiting, connecting, reaping | commands, sockets |
+//! | [`server`] | one connection to a mongod | clients |
+//! | [`rewrite`] | names in replies and requests, hello, error documents | sockets, clocks |
+//! | [`proxy`] | all of the above put together | |
+//! | [`metrics`], [`admin`] | families resolved once; `/metrics`, `/healthz`, `/readyz` | sockets of clients |
+//!
+//! Arrows point one way: `wire` and `doc` import nothing of ours, `proxy` imports everything, `cli` only starts it.
+//!
+//! # Rules that are easy to break
+//!
+//! - A length is checked before anything is allocated or read by it ([`wire::Header::parse`], [`doc::elements`]).
+//! - Once a byte of a request was given to a server connection, the request is never sent again: it may have run.
+//! - Who holds something on the server never waits behind those who wait for it: [`pool::Class::Relief`].
+//! - A hello is answered from a fresh copy or not at all, and never from one older than some client has seen:
+//!   [`topology::HelloCell::at_least_noted`].
+//! - What is not understood passes unchanged, or is refused with its reason; it is never guessed at.
+//! - The session of an idle client is at most one KiB: rare routes are boxed (`proxy/session.rs`).
+//!
+//! # Tests
+//!
+//! Three rings: pure (beside the code: unit, property, simulation), scripted peers over real sockets
+//! (`tests/proxy_*.rs` with `tests/support/fake_server.rs`), real processes (mongod 6.0, 5.0, 4.4, the drivers in
+//! `tests/drivers`). `deploy/test` runs them all, `deploy/soak NAME` the long ones, `deploy/bench` the benchmarks.
 
 pub mod admin;
 pub mod cli;

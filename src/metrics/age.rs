@@ -1,7 +1,7 @@
 //! A gauge of the time since something last happened, right at the moment it is read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, Metric, MetricFamily, MetricType};
@@ -25,6 +25,12 @@ impl Age {
     /// It happens now.
     pub fn touch(&self) {
         self.touched_us.store(self.now_us(), Ordering::Relaxed);
+    }
+
+    /// It happened `ago`.
+    pub fn touched(&self, ago: Duration) {
+        let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
+        self.touched_us.store(self.now_us().saturating_sub(ago).max(1), Ordering::Relaxed);
     }
 
     /// As if it had never happened.

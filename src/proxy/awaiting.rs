@@ -34,21 +34,21 @@ const ROUND_EACH: Duration = Duration::from_millis(1);
 /// "cannot set maxTimeMS on getMore command for a non-awaitData cursor"), so the field alone tells as well.
 pub fn is_awaiting(at: &Listener, request: &Request) -> bool {
     let known = request.cursor_id.is_some_and(|id| at.member.cursors.is_awaiting(id));
-    known || (request.max_time.is_some() && request.cursor_id.is_some())
+    known || (request.max_time_ms.is_some() && request.cursor_id.is_some())
 }
 
 /// Serves a getMore that awaits.
 pub async fn get_more(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
     // Its maxTimeMS says how long the server waits for data, not when the client gives up.
-    let patient = Request { max_time: None, opens_awaiting_cursor: true, ..*request };
-    if let Some(permit) = at.member.pool.try_awaiting() {
+    let patient = Request { max_time_ms: None, opens_awaiting_cursor: true, ..*request };
+    if let Some(permit) = client.pool.try_awaiting() {
         return forward_as(at, client, &patient, Lane::Awaiting(permit)).await;
     }
     if request.header.opcode != Opcode::Msg || request.has_checksum() {
         // Has no field to shorten the wait with: takes its turn.
         return forward_as(at, client, &patient, Lane::Ordinary).await;
     }
-    let until = request.received + request.max_time.unwrap_or(AWAIT_DEFAULT);
+    let until = request.received + request.max_time().unwrap_or(AWAIT_DEFAULT);
     let _counted = at.member.sliced.enter();
     Sliced { at, request: patient, whole: take_message(client, request), until }.run(client).await
 }
@@ -79,7 +79,7 @@ impl Sliced<'_> {
                 return client.write(reply).await;
             }
             // A share that has come free is as good as one that was free at once.
-            let (lane, wait) = match self.at.member.pool.try_awaiting() {
+            let (lane, wait) = match client.pool.try_awaiting() {
                 Some(permit) => (Lane::Awaiting(permit), left.max(WAIT_MIN)),
                 None => (Lane::Ordinary, WAIT_MIN),
             };
@@ -114,7 +114,7 @@ impl Sliced<'_> {
         Header::patch_request_id(&mut message, id);
         client.entry.enter(Phase::Awaiting);
         if let Err(error) = server.write_all(&message).await {
-            return Err(exchange::server_failed(at, server, &self.request, &error.into()));
+            return Err(exchange::server_failed(at, client, server, &self.request, &error.into()));
         }
         match receive(client, &mut server, id, None).await {
             Ok(Arrival::Reply(reply)) => Ok(Some((server, reply))),
@@ -122,7 +122,7 @@ impl Sliced<'_> {
                 orphan::adopt(at, server, &self.request, id, partial);
                 Err(exchange::abandoned(at, &self.request))
             }
-            Err(error) => Err(exchange::server_failed(at, server, &self.request, &error)),
+            Err(error) => Err(exchange::server_failed(at, client, server, &self.request, &error)),
         }
     }
 

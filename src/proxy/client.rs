@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::buffer::{BUFFER_LEN, Buffer};
-use super::context::Listener;
+use super::context::{Listener, Pool};
 use super::end::End;
 use super::registry::Entry;
 use crate::command::TransactionId;
@@ -33,6 +33,8 @@ pub struct Client {
     pub listener: Arc<Listener>,
     /// Its entry in the registry.
     pub entry: Arc<Entry>,
+    /// The pool that serves it.
+    pub pool: Pool,
     /// Whether it has sent its metadata: a second `client` document is an error.
     pub has_metadata: bool,
     /// The open transactions that it took part in.
@@ -51,7 +53,9 @@ enum Progress {
 impl Client {
     /// A connection that was just accepted on `listener`.
     pub fn new(stream: TcpStream, listener: Arc<Listener>, entry: Arc<Entry>) -> Self {
+        let pool = listener.member.pools.common().clone();
         Client {
+            pool,
             stream,
             input: None,
             large: None,

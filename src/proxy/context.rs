@@ -11,6 +11,7 @@ use super::buffer::BufferPool;
 use super::cursors::AwaitingCursors;
 use super::hello;
 use super::orphan;
+use super::pools::Pools;
 use super::registry::Registry;
 use super::transactions::Transactions;
 use crate::config::Limits;
@@ -45,7 +46,7 @@ pub struct Set {
     /// Its name; for a standalone or a direct connection the seed.
     pub name: String,
     /// Its open transactions.
-    pub transactions: Transactions,
+    pub transactions: Transactions<Member>,
     /// Its members, as the monitors see them.
     pub topology: Topology,
 }
@@ -57,7 +58,7 @@ pub struct Member {
     /// Its set.
     pub set: Arc<Set>,
     /// Its connections.
-    pub pool: Pool,
+    pub pools: Pools,
     /// What its monitors know.
     pub monitored: Arc<topology::Member>,
     /// Its cursors that await.

@@ -27,8 +27,14 @@ use crate::pool::{CheckoutError, Class, CloseReason};
 use crate::wire::Header;
 
 /// Forwards a request as it is and passes its reply on.
-pub async fn forward(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
-    forward_as(at, client, request, lane(at, request)).await
+///
+/// No `async fn`: another layer would keep its arguments twice in every session.
+pub fn forward<'a>(
+    at: &'a Listener,
+    client: &'a mut Client,
+    request: &'a Request,
+) -> impl Future<Output = Result<(), End>> {
+    forward_as(at, client, request, lane(at, request))
 }
 
 /// As [`forward`], in the queue of `lane`.
@@ -58,7 +64,7 @@ pub async fn forward_as(
             orphan::adopt(at, server, request, id, partial);
             Err(abandoned(at, request))
         }
-        Err(error) => Err(server_failed(at, server, request, &error)),
+        Err(error) => Err(server_failed(at, client, server, request, &error)),
     }
 }
 
@@ -87,7 +93,7 @@ pub async fn acquire(
     request: &Request,
     lane: Lane,
 ) -> Result<Option<Checkout>, End> {
-    let pool = &at.member.pool;
+    let pool = &client.pool;
     let at_once = match &lane {
         Lane::Ordinary => pool.try_check_out(Class::Ordinary),
         Lane::Relief => pool.try_check_out(Class::Relief),
@@ -96,6 +102,7 @@ pub async fn acquire(
     if at_once.is_some() {
         return Ok(at_once);
     }
+    let pool = client.pool.clone();
     client.entry.enter(Phase::Queueing);
     let deadline = request.deadline();
     let waited = match lane {
@@ -172,7 +179,7 @@ pub async fn send(
     client.consume(length);
     written.map(|()| id).map_err(|error| {
         traffic.operations.inc((request.command, Outcome::Error));
-        notice::connection_failed(&at.member, server.generation());
+        notice::connection_failed(at, &client.pool, server.generation());
         End::server(format!("writing to {}: {error}", at.member.name))
     })
 }
@@ -187,6 +194,8 @@ fn note_statement(at: &Listener, client: &mut Client, request: &Request) {
     let is_user = client.transactions.contains(&id);
     let now_user = at.member.set.transactions.used(id, &at.member, is_user, step);
     if now_user && !is_user {
+        // A session's next transaction ends its last one.
+        client.transactions.retain(|other| other.session != id.session);
         client.transactions.push(id);
     }
 }
@@ -250,7 +259,7 @@ async fn stream(
     loop {
         reply.buffer.clear();
         if let Err(error) = fill(server, &mut reply.buffer, left).await {
-            return Err(broken(at, server, &error));
+            return Err(broken(at, client, server, &error));
         }
         left -= reply.buffer.len();
         if left == 0 {
@@ -261,8 +270,8 @@ async fn stream(
 }
 
 /// The connection broke in the middle of a reply.
-pub fn broken(at: &Listener, server: &Checkout, error: &ReplyError) -> End {
-    notice::connection_failed(&at.member, server.generation());
+pub fn broken(at: &Listener, client: &Client, server: &Checkout, error: &ReplyError) -> End {
+    notice::connection_failed(at, &client.pool, server.generation());
     End::server(format!("reading a reply from {}: {error}", at.member.name))
 }
 
@@ -308,7 +317,13 @@ pub fn abandoned(at: &Listener, request: &Request) -> End {
 
 /// The connection failed under the request. It may have run, so it is never sent again: the client's connection is
 /// closed and its driver decides.
-pub fn server_failed(at: &Listener, server: Checkout, request: &Request, error: &ReplyError) -> End {
+pub fn server_failed(
+    at: &Listener,
+    client: &Client,
+    server: Checkout,
+    request: &Request,
+    error: &ReplyError,
+) -> End {
     let traffic = &at.member.metrics.traffic;
     traffic.operations.inc((request.command, Outcome::Error));
     match error {
@@ -318,7 +333,7 @@ pub fn server_failed(at: &Listener, server: Checkout, request: &Request, error: 
             server.close(CloseReason::Error);
         }
         ReplyError::Io(_) | ReplyError::Closed => {
-            notice::connection_failed(&at.member, server.generation());
+            notice::connection_failed(at, &client.pool, server.generation());
             server.close(CloseReason::Error);
         }
     }

@@ -19,7 +19,7 @@ use crate::wire::{Header, MsgFlags, OpReply, Opcode, Side};
 /// share of the awaiting budget; without one the permission is struck from an OP_MSG, which a server may ignore
 /// anyway: it answers with one batch, and the client asks for the next.
 pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
-    let permit = at.member.pool.try_awaiting();
+    let permit = client.pool.try_awaiting();
     if permit.is_none() && request.header.opcode == Opcode::Msg && !request.has_checksum() {
         return without_permission(at, client, request).await;
     }
@@ -38,7 +38,7 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
                 orphan::adopt(at, server, request, id, partial);
                 return Err(exchange::abandoned(at, request));
             }
-            Err(error) => return Err(exchange::server_failed(at, server, request, &error)),
+            Err(error) => return Err(exchange::server_failed(at, client, server, request, &error)),
         };
         let more = more_follow(&reply, request);
         id = reply.header.request_id;
@@ -93,7 +93,7 @@ async fn pass(
     buffer.consume(reply.header.length);
     while left > 0 {
         if let Err(error) = fill(server, &mut buffer, left).await {
-            return Err(exchange::broken(at, server, &error));
+            return Err(exchange::broken(at, client, server, &error));
         }
         left -= buffer.len();
         client.write(buffer.unread()).await?;

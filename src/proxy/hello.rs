@@ -16,6 +16,7 @@ use super::end::End;
 use super::refuse;
 use super::registry::Phase;
 use super::request::{Request, unwrapped};
+use crate::doc::find_path;
 use crate::metrics::EndReason;
 use crate::rewrite::{
     CommandError, HelloAsked, HelloRequest, HelloTemplate, RetryScope, counter_ahead, shutting_down,
@@ -48,10 +49,13 @@ pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Re
     let mut settled = client.has_metadata;
     let read = read(client, request, &mut settled);
     client.has_metadata = settled;
-    let (asked, awaits) = match read {
+    let Read { asked, awaits, application } = match read {
         Ok(read) => read,
         Err(error) => return refuse::with(client, request, &error).await,
     };
+    if let Some(application) = application {
+        client.pool = at.member.pools.of(&application);
+    }
     client.consume(request.header.length);
     let streams = request.header.opcode == Opcode::Msg && MsgFlags(request.flags).exhaust_allowed();
     let mut waiting = Waiting { at, draining: at.shared.registry.draining(), awaits };
@@ -75,11 +79,15 @@ pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Re
 
 type Awaits = Option<(TopologyVersion, Duration)>;
 
-fn read(
-    client: &Client,
-    request: &Request,
-    settled: &mut bool,
-) -> Result<(HelloAsked, Awaits), CommandError> {
+/// What a hello asks for.
+struct Read {
+    asked: HelloAsked,
+    awaits: Awaits,
+    /// The name of the client's application, if this hello brought it.
+    application: Option<String>,
+}
+
+fn read(client: &Client, request: &Request, settled: &mut bool) -> Result<Read, CommandError> {
     let body = client.message().get(request.body_at..request.header.length).unwrap_or_default();
     let body = if request.header.opcode == Opcode::Query { unwrapped(body) } else { body };
     let exhaust = request.header.opcode == Opcode::Msg && MsgFlags(request.flags).exhaust_allowed();
@@ -89,7 +97,9 @@ fn read(
     let awaits = hello.awaits.map(|(known, wait)| {
         (TopologyVersion { process_id: known.process_id, counter: known.counter }, wait)
     });
-    Ok((asked, awaits))
+    let name = hello.metadata.and_then(|metadata| find_path(metadata, &["application", "name"]));
+    let application = name.and_then(|name| name.as_str()).map(str::to_owned);
+    Ok(Read { asked, awaits, application })
 }
 
 fn frame(

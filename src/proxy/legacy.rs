@@ -40,7 +40,7 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
                 check_in(server);
                 return Ok(());
             }
-            Err(error) => return Err(refuse::malformed(client, header, &error).await),
+            Err(error) => return Err(refuse::malformed(client, header, error).await),
         };
     }
 }
@@ -64,6 +64,6 @@ async fn last_error(
             super::orphan::adopt(at, server, request, id, partial);
             Err(exchange::abandoned(at, request))
         }
-        Err(error) => Err(exchange::server_failed(at, server, request, &error)),
+        Err(error) => Err(exchange::server_failed(at, client, server, request, &error)),
     }
 }

@@ -17,6 +17,7 @@ mod notice;
 mod orphan;
 mod own_command;
 mod pool_events;
+mod pools;
 mod refuse;
 mod registry;
 mod reply;

@@ -53,7 +53,7 @@ pub async fn exchange(
             orphan::adopt(at, server, &request, id, partial);
             Err(exchange::abandoned(at, &request))
         }
-        (Err(error), _) => Err(exchange::server_failed(at, server, &request, &error)),
+        (Err(error), _) => Err(exchange::server_failed(at, client, server, &request, &error)),
     }
 }
 
@@ -86,7 +86,7 @@ pub async fn deliver(
     while !reply.is_whole() {
         let left = reply.header.length - reply.buffer.len();
         if let Err(error) = fill(&mut server, &mut reply.buffer, left).await {
-            return Err(exchange::server_failed(at, server, request, &error));
+            return Err(exchange::server_failed(at, client, server, request, &error));
         }
     }
     exchange::note_outcome(at, client, request, &reply, server.generation());

@@ -1,7 +1,7 @@
 //! What torana learns from replies that pass: the rare ones, off the hot path.
 
 use super::client::Client;
-use super::context::{Listener, Member};
+use super::context::{Listener, Pool};
 use super::reply::Reply;
 use super::request::Request;
 use crate::doc::{elements, find, find_path};
@@ -22,9 +22,9 @@ const NO_SUCH_TRANSACTION: i64 = 251;
 const CURSOR_NOT_FOUND: i64 = 43;
 
 /// A connection broke under an exchange: all of its generation are suspect, and the monitor looks at once.
-pub fn connection_failed(member: &Member, generation: u64) {
-    member.pool.clear_generation(generation, "a server connection broke");
-    member.monitored.request_check();
+pub fn connection_failed(at: &Listener, pool: &Pool, generation: u64) {
+    pool.clear_generation(generation, "a server connection broke");
+    at.member.monitored.request_check();
 }
 
 /// An error, or a write concern error, was passed to a client.
@@ -36,7 +36,7 @@ pub fn error_passed(at: &Listener, client: &mut Client, request: &Request, body:
             state_changed(at, body);
         }
         if SHUTDOWN.contains(&code) {
-            at.member.pool.clear_generation(generation, "the member is shutting down");
+            client.pool.clear_generation(generation, "the member is shutting down");
         }
     }
     match (code, request.transaction) {

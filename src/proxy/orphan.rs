@@ -91,7 +91,8 @@ async fn run(mut draining: Draining, member: &Member, is_read: bool) -> (Option<
 /// as many new connections would cost the member more than the reads did. `None` if that cannot be done now.
 async fn kill(draining: &Draining, member: &Member) -> Option<()> {
     let connection_id = draining.server.connection_id();
-    let mut own = timeout(KILL_WITHIN, member.pool.check_out(Class::Relief, None)).await.ok()?.ok()?;
+    let mut own =
+        timeout(KILL_WITHIN, member.pools.common().check_out(Class::Relief, None)).await.ok()?.ok()?;
     let killing = async {
         let operations = own_command::operations_of(connection_id);
         let reply = own_command::run(&draining.shared, &mut own, &operations).await.ok()?;

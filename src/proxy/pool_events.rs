@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::metrics::{self, MemberMetrics};
 use crate::pool::{CheckoutError, CloseReason, ConnectError, PoolEvents, Status};
+use crate::topology::{self, MemberKind};
 
 /// Observes the pool of one member.
 #[derive(Clone)]
@@ -60,7 +61,33 @@ fn label(reason: CloseReason) -> metrics::CloseReason {
     }
 }
 
+fn state(kind: MemberKind) -> metrics::MemberState {
+    match kind {
+        MemberKind::Primary => metrics::MemberState::Primary,
+        MemberKind::Secondary | MemberKind::Passive | MemberKind::Hidden => metrics::MemberState::Secondary,
+        MemberKind::Arbiter => metrics::MemberState::Arbiter,
+        MemberKind::Standalone => metrics::MemberState::Standalone,
+        MemberKind::Unknown => metrics::MemberState::Unknown,
+        MemberKind::Other | MemberKind::Ghost | MemberKind::Mongos => metrics::MemberState::Other,
+    }
+}
+
 impl Observer {
+    /// Copies what the monitors know into the gauges.
+    pub fn show_member(&self, member: &topology::Member) {
+        let metrics = &self.0.topology;
+        metrics.state.set(state(member.kind()));
+        let copy = member.hello.latest();
+        metrics.fresh.set(i64::from(copy.is_some()));
+        match copy {
+            Some(copy) => {
+                metrics.hello_age.touched(copy.received.elapsed());
+                metrics.round_trip.set(copy.round_trip.as_secs_f64());
+            }
+            None => metrics.hello_age.forget(),
+        }
+    }
+
     /// Copies the pool's numbers into the gauges.
     pub fn show(&self, status: &Status) {
         let pool = &self.0.pool;

@@ -58,7 +58,7 @@ pub async fn overloaded(
         }
     };
     let name = client.listener.names.load().to_client(&member.name).unwrap_or("the member").to_owned();
-    let error = match request.max_time.filter(|_| timed_out) {
+    let error = match request.max_time().filter(|_| timed_out) {
         Some(limit) => max_time_passed_in_queue(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX), &name),
         None => overloaded_error(why, &name, scope(request)),
     };
@@ -79,12 +79,12 @@ pub async fn shutting_down(client: &mut Client, request: &Request) -> Result<(),
 }
 
 /// A message that cannot be understood: says so, then ends the session, as what follows it cannot be trusted.
-pub async fn malformed(client: &mut Client, header: Header, error: &RequestError) -> End {
+pub async fn malformed(client: &mut Client, header: Header, error: RequestError) -> End {
     let code = match error {
         RequestError::Wire(_) => ErrorCode::PROTOCOL_ERROR,
         RequestError::Document(_) => ErrorCode::INVALID_BSON,
     };
-    let answer = CommandError::of_torana(code, error, "the connection is closed");
+    let answer = CommandError::of_torana(code, &error, "the connection is closed");
     if matches!(header.opcode, Opcode::Msg | Opcode::Query | Opcode::GetMore | Opcode::Compressed) {
         client.consume(header.length);
         let header = match header.opcode {

@@ -1,5 +1,7 @@
 //! What a request is and what is to be done with it, decided from its bytes alone.
 
+use std::num::NonZeroU32;
+
 use tokio::time::{Duration, Instant};
 
 use crate::command::{Command, Fields, Kind, TransactionId};
@@ -50,8 +52,8 @@ pub struct Request {
     pub route: Route,
     /// When it had been read.
     pub received: Instant,
-    /// The client's own limit, `maxTimeMS`; none if 0 or absent.
-    pub max_time: Option<Duration>,
+    /// The client's own limit, `maxTimeMS`; `None` if 0 or absent.
+    pub max_time_ms: Option<NonZeroU32>,
     /// Session and number, for retryable writes and transactions.
     pub transaction: Option<TransactionId>,
     /// Whether it is a statement of a multi-document transaction.
@@ -105,11 +107,12 @@ impl Request {
                 let mut request = Self::legacy(header, Command::named(b"getMore"), route, received);
                 // Behind the namespace: numberToReturn, cursorID.
                 request.cursor_id = read_i64(parsed.rest, 4);
-                request.is_read = true;
+                (request.is_read, request.is_relief) = (true, true);
                 Ok(request)
             }
             Opcode::KillCursors => {
-                Ok(Self::legacy(header, Command::named(b"killCursors"), Route::NoReply, received))
+                let request = Self::legacy(header, Command::named(b"killCursors"), Route::NoReply, received);
+                Ok(Request { is_relief: true, ..request })
             }
             Opcode::Compressed => {
                 Err(unexpected(header.opcode, "was not negotiated: torana offers no compression"))
@@ -163,7 +166,7 @@ impl Request {
             command,
             route,
             received,
-            max_time: None,
+            max_time_ms: None,
             transaction: None,
             in_transaction: false,
             starts_transaction: false,
@@ -189,11 +192,10 @@ impl Request {
                 if reply.is_some() || request { Route::Names { reply, request } } else { plain }
             }
         };
-        let max_time =
-            fields.max_time_ms.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0);
+        let max_time = fields.max_time_ms.and_then(|limit| u32::try_from(limit).ok());
         let looks = fields.looks_at_operations || kind == Kind::Names;
         Request {
-            max_time: max_time.map(Duration::from_millis),
+            max_time_ms: max_time.and_then(NonZeroU32::new),
             transaction: fields.transaction,
             in_transaction: fields.in_transaction,
             starts_transaction: fields.starts_transaction,
@@ -216,9 +218,14 @@ impl Request {
         self.header.opcode == Opcode::Msg && MsgFlags(self.flags).checksum_present()
     }
 
+    /// The client's own time limit.
+    pub fn max_time(&self) -> Option<Duration> {
+        self.max_time_ms.map(|limit| Duration::from_millis(u64::from(limit.get())))
+    }
+
     /// When the client's own time limit is up.
     pub fn deadline(&self) -> Option<Instant> {
-        self.max_time.and_then(|limit| self.received.checked_add(limit))
+        self.max_time().and_then(|limit| self.received.checked_add(limit))
     }
 }
 

@@ -27,59 +27,65 @@ pub async fn run(mut client: Box<Client>) {
     client.ended(end);
 }
 
+/// Only the common route is in line: the others are boxed, so that the session of an idle client stays small.
 async fn serve(at: &Listener, client: &mut Client) -> End {
     loop {
         let header = match client.next_message().await {
             Ok(header) => header,
             Err(end) => return Box::pin(refuse::last_words(client, end)).await,
         };
-        let received = Instant::now();
-        let request = match Request::read(header, client.message(), received) {
+        let request = match Request::read(header, client.message(), Instant::now()) {
             Ok(request) => request,
-            Err(error) => return Box::pin(refuse::malformed(client, header, &error)).await,
+            Err(error) => return Box::pin(refuse::malformed(client, header, error)).await,
         };
-        at.member.metrics.traffic.client_received_bytes.inc_by(header.length as u64);
-        if let Err(end) = dispatch(at, client, &request).await {
+        count(at, &request);
+        let refused = at.shared.registry.is_draining() && !continues(at, &request);
+        let done = match request.route {
+            _ if refused => Box::pin(refuse::shutting_down(client, &request)).await,
+            Route::Forward | Route::NoReply => exchange::forward(at, client, &request).await,
+            Route::GetMore if !awaiting::is_awaiting(at, &request) => {
+                exchange::forward(at, client, &request).await
+            }
+            _ => Box::pin(dispatch(at, client, request)).await,
+        };
+        if let Err(end) = done {
             return end;
         }
         client.entry.enter(Phase::Idle);
     }
 }
 
-/// Sends a request on its way. Only the common way is in line: the others are boxed, so that the session of an idle
-/// client stays small.
-async fn dispatch(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
-    count(at, request);
-    if at.shared.registry.is_draining() && request.route != Route::Hello && !continues(at, request) {
-        return Box::pin(refuse::shutting_down(client, request)).await;
-    }
+/// The rarer routes.
+async fn dispatch(at: &Listener, client: &mut Client, request: Request) -> Result<(), End> {
+    let request = &request;
     match request.route {
         Route::Forward | Route::NoReply => exchange::forward(at, client, request).await,
-        Route::GetMore if !awaiting::is_awaiting(at, request) => exchange::forward(at, client, request).await,
-        Route::GetMore => Box::pin(awaiting::get_more(at, client, request)).await,
-        Route::Exhaust => Box::pin(exhaust::run(at, client, request)).await,
-        Route::Hello => Box::pin(hello::answer(at, client, request)).await,
-        Route::Local => Box::pin(local::answer(client, request)).await,
+        Route::GetMore => awaiting::get_more(at, client, request).await,
+        Route::Exhaust => exhaust::run(at, client, request).await,
+        Route::Hello => hello::answer(at, client, request).await,
+        Route::Local => local::answer(client, request).await,
         Route::Names { reply, request: edits } => {
-            Box::pin(names::exchange(at, client, request, reply.map(Edit::Members), edits)).await
+            names::exchange(at, client, request, reply.map(Edit::Members), edits).await
         }
-        Route::WhatsMyUri => Box::pin(names::exchange(at, client, request, Some(Edit::Client), false)).await,
-        Route::LegacyWrite | Route::LastError => Box::pin(legacy::run(at, client, request)).await,
+        Route::WhatsMyUri => names::exchange(at, client, request, Some(Edit::Client), false).await,
+        Route::LegacyWrite | Route::LastError => legacy::run(at, client, request).await,
     }
 }
 
 fn count(at: &Listener, request: &Request) {
     let traffic = &at.member.metrics.traffic;
+    traffic.client_received_bytes.inc_by(request.header.length as u64);
     match request.has_reply() {
         true => traffic.requests_with_reply.inc(),
         false => traffic.requests_without_reply.inc(),
     }
 }
 
-/// During shutdown, what was begun may be finished: open transactions, cursors, a legacy write's getLastError.
+/// During shutdown, what was begun may be finished. Hellos have an answer of their own then.
 fn continues(at: &Listener, request: &Request) -> bool {
     let transaction = request.transaction.filter(|_| request.in_transaction && !request.starts_transaction);
     transaction.is_some_and(|id| at.member.set.transactions.is_open(&id))
+        || request.route == Route::Hello
         || request.header.opcode == Opcode::KillCursors
 }
 

@@ -16,6 +16,7 @@ use super::listener::{Accepting, accept, bind};
 use super::orphan::CloseRate;
 use super::own_command;
 use super::pool_events::Observer;
+use super::pools::Pools;
 use super::transactions::Transactions;
 use crate::config::{self, GroupConfig, PoolLimits, SetConfig};
 use crate::metrics::{EndReason, Metrics};
@@ -133,14 +134,16 @@ impl SetRunner {
             }
             TopologyEvent::MemberLost { member, cause } => {
                 tracing::warn!(set = %self.set.name, member = %member.name, "member lost: {cause}");
-                self.with(&member, |running| running.member.pool.pause(&cause));
+                self.with(&member, |running| running.member.pools.each(|pool| pool.pause(&cause)));
             }
             TopologyEvent::MemberRecovered(member) => {
                 tracing::info!(set = %self.set.name, member = %member.name, "member answers");
-                self.with(&member, |running| running.member.pool.resume());
+                self.with(&member, |running| running.member.pools.each(Pool::resume));
             }
             TopologyEvent::ServerRestarted(member) => {
-                self.with(&member, |running| running.member.pool.clear("the member has restarted"));
+                self.with(&member, |running| {
+                    running.member.pools.each(|pool| pool.clear("the member has restarted"))
+                });
             }
             TopologyEvent::PrimaryChanged(change) => self.primary_changed(&change),
         }
@@ -193,8 +196,10 @@ impl SetRunner {
         let observer = Observer(metrics.clone());
         let connector =
             Connector::new(&name, self.config.set_name.as_deref(), self.config.app_name.as_deref());
-        let pool = match Pool::new(pool_options(&self.config.pool), connector, Arc::new(observer.clone())) {
-            Ok(pool) => pool,
+        let options = pool_options(&self.config.pool);
+        let per_application = self.config.pool.per_application;
+        let pools = match Pools::new(options, connector, observer.clone(), per_application) {
+            Ok(pools) => pools,
             // The configuration was checked, so this is a defect; the member is left out rather than the process.
             Err(error) => return tracing::error!(set = %self.set.name, member = %name, "{error}"),
         };
@@ -203,7 +208,7 @@ impl SetRunner {
         let member = Arc::new(Member {
             name: name.clone(),
             set: self.set.clone(),
-            pool,
+            pools,
             monitored,
             cursors: AwaitingCursors::default(),
             sliced: Count::default(),
@@ -222,7 +227,7 @@ impl SetRunner {
             drop(accepting);
             self.shared.registry.end_listener(id, EndReason::MemberRemoved);
         }
-        running.member.pool.close();
+        running.member.pools.each(Pool::close);
         self.metrics.remove_member(&self.set.name, name);
     }
 
@@ -270,14 +275,15 @@ impl SetRunner {
 
     fn show(&self) {
         for running in self.members.values() {
-            running.observer.show(&running.member.pool.status());
+            running.observer.show(&running.member.pools.status());
+            running.observer.show_member(&running.member.monitored);
         }
     }
 }
 
 /// Aborts a transaction that nobody is left to end.
 async fn abort(shared: Arc<Shared>, member: Arc<Member>, command: Vec<u8>) {
-    let Ok(mut server) = member.pool.check_out(Class::Relief, None).await else { return };
+    let Ok(mut server) = member.pools.common().check_out(Class::Relief, None).await else { return };
     match own_command::run(&shared, &mut server, &command).await {
         Ok(_) => {
             member.metrics.orphans.ended.inc(crate::metrics::OrphanEnd::Aborted);

@@ -10,18 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::{Duration, Instant};
 
-use super::context::Member;
 use crate::command::TransactionId;
 
 /// Transactions remembered at once. Above it new ones are not tracked: they wait in the ordinary queue, and the
 /// server's own transactionLifetimeLimitSeconds ends them.
 const TRACKED_MAX: usize = 100_000;
 
-/// One open transaction.
+/// The open transaction of a session. A session has one at a time: the next one ends it on the server, too.
 #[derive(Debug)]
-struct Open {
+struct Open<M> {
+    /// `txnNumber`.
+    number: i64,
     /// The member that it runs on.
-    member: Arc<Member>,
+    member: Arc<M>,
     /// Connected clients that used it.
     users: usize,
     last_used: Instant,
@@ -29,18 +30,26 @@ struct Open {
     committing: bool,
 }
 
-/// The open transactions of a set.
-#[derive(Debug, Default)]
-pub struct Transactions {
-    open: Mutex<HashMap<TransactionId, Open>>,
+/// The open transactions of a set, whose members are `M`.
+#[derive(Debug)]
+pub struct Transactions<M> {
+    /// By session.
+    open: Mutex<HashMap<[u8; 16], Open<M>>>,
     /// The map's length, so that sets without transactions pay one load.
     count: AtomicUsize,
 }
 
-impl Transactions {
+impl<M> Default for Transactions<M> {
+    fn default() -> Self {
+        Transactions { open: Mutex::default(), count: AtomicUsize::new(0) }
+    }
+}
+
+impl<M> Transactions<M> {
     /// Whether `id` is known to be open.
     pub fn is_open(&self, id: &TransactionId) -> bool {
-        self.count.load(Ordering::Relaxed) > 0 && self.locked().contains_key(id)
+        self.count.load(Ordering::Relaxed) > 0
+            && self.locked().get(&id.session).is_some_and(|open| open.number == id.number)
     }
 
     /// How many are open.
@@ -48,32 +57,39 @@ impl Transactions {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Notes a statement of `id` on `member`, by a client that took part in it before (`is_user`) or not. `starts`
-    /// and `commits` say what the statement does. Returns whether the client now counts as a user.
-    pub fn used(&self, id: TransactionId, member: &Arc<Member>, is_user: bool, step: Step) -> bool {
+    /// Notes a statement of `id` on `member`, by a client that took part in it before (`is_user`) or not. `step` says
+    /// what the statement does. Returns whether the client now counts as a user.
+    pub fn used(&self, id: TransactionId, member: &Arc<M>, is_user: bool, step: Step) -> bool {
         let mut open = self.locked();
-        if step == Step::Start && open.len() < TRACKED_MAX && !open.contains_key(&id) {
-            let member = member.clone();
-            open.insert(id, Open { member, users: 0, last_used: Instant::now(), committing: false });
+        let known = open.get(&id.session).map(|open| open.number);
+        let is_new = known.is_none_or(|number| number < id.number);
+        if step == Step::Start && is_new && (known.is_some() || open.len() < TRACKED_MAX) {
+            let (number, member) = (id.number, member.clone());
+            let started = Open { number, member, users: 0, last_used: Instant::now(), committing: false };
+            open.insert(id.session, started);
         }
-        let Some(entry) = open.get_mut(&id) else { return is_user };
+        self.count.store(open.len(), Ordering::Relaxed);
+        let Some(entry) = open.get_mut(&id.session).filter(|open| open.number == id.number) else {
+            return is_user;
+        };
         entry.last_used = Instant::now();
         entry.committing = step == Step::Commit;
         entry.users += usize::from(!is_user);
-        self.count.store(open.len(), Ordering::Relaxed);
         true
     }
 
     /// The server ended `id`: committed, aborted, or says that there is none such.
     pub fn ended(&self, id: &TransactionId) {
         let mut open = self.locked();
-        open.remove(id);
+        if open.get(&id.session).is_some_and(|open| open.number == id.number) {
+            open.remove(&id.session);
+        }
         self.count.store(open.len(), Ordering::Relaxed);
     }
 
     /// A client that used `id` has gone.
     pub fn left(&self, id: &TransactionId) {
-        if let Some(entry) = self.locked().get_mut(id) {
+        if let Some(entry) = self.locked().get_mut(&id.session).filter(|open| open.number == id.number) {
             entry.users = entry.users.saturating_sub(1);
             entry.last_used = Instant::now();
         }
@@ -81,13 +97,14 @@ impl Transactions {
 
     /// Takes out what nobody has used for `after` and nobody who used it is connected any more. What may have been
     /// committed is forgotten; the rest is returned, to be aborted on its member.
-    pub fn take_orphans(&self, after: Duration) -> Vec<(TransactionId, Arc<Member>)> {
+    pub fn take_orphans(&self, after: Duration) -> Vec<(TransactionId, Arc<M>)> {
         let mut open = self.locked();
         let mut orphans = Vec::new();
-        open.retain(|id, entry| {
+        open.retain(|session, entry| {
             let orphaned = entry.users == 0 && entry.last_used.elapsed() >= after;
             if orphaned && !entry.committing {
-                orphans.push((*id, entry.member.clone()));
+                let id = TransactionId { session: *session, number: entry.number };
+                orphans.push((id, entry.member.clone()));
             }
             !orphaned
         });
@@ -95,7 +112,7 @@ impl Transactions {
         orphans
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<TransactionId, Open>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<[u8; 16], Open<M>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,4 +126,57 @@ pub enum Step {
     Continue,
     /// Commits it.
     Commit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AFTER: Duration = Duration::from_secs(10);
+
+    fn id(number: i64) -> TransactionId {
+        TransactionId { session: [1; 16], number }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transaction_is_orphaned_when_all_who_used_it_have_been_gone_for_a_while() {
+        let (transactions, member) = (Transactions::default(), Arc::new("m"));
+        assert!(transactions.used(id(1), &member, false, Step::Start));
+        assert!(transactions.used(id(1), &member, false, Step::Continue));
+        transactions.left(&id(1));
+        tokio::time::advance(AFTER * 2).await;
+        assert!(transactions.take_orphans(AFTER).is_empty(), "one is still connected");
+        transactions.left(&id(1));
+        assert!(transactions.take_orphans(AFTER).is_empty(), "it has only just left");
+        tokio::time::advance(AFTER).await;
+        assert_eq!(transactions.take_orphans(AFTER), [(id(1), member)]);
+        assert_eq!(transactions.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_have_been_committed_is_never_aborted() {
+        let (transactions, member) = (Transactions::default(), Arc::new("m"));
+        transactions.used(id(1), &member, false, Step::Start);
+        transactions.used(id(1), &member, true, Step::Commit);
+        transactions.left(&id(1));
+        tokio::time::advance(AFTER).await;
+        assert!(transactions.take_orphans(AFTER).is_empty());
+        assert_eq!(transactions.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_next_transaction_of_a_session_takes_the_place_of_the_last() {
+        let (transactions, member) = (Transactions::default(), Arc::new("m"));
+        transactions.used(id(1), &member, false, Step::Start);
+        transactions.used(id(2), &member, false, Step::Start);
+        assert!(transactions.is_open(&id(2)) && !transactions.is_open(&id(1)));
+        transactions.ended(&id(1));
+        assert!(transactions.is_open(&id(2)));
+    }
+
+    #[tokio::test]
+    async fn a_statement_of_an_unknown_transaction_makes_nobody_a_user() {
+        let transactions = Transactions::default();
+        assert!(!transactions.used(id(1), &Arc::new("m"), false, Step::Continue));
+    }
 }

@@ -86,6 +86,11 @@ impl Connector {
         }
     }
 
+    /// The same for the clients of one application, whose name goes into the handshake.
+    pub fn for_application(&self, application: &str) -> Self {
+        Connector { application: Some(application.into()), ..self.clone() }
+    }
+
     async fn greet(&self) -> Result<ServerConnection, ConnectError> {
         let mut stream = self.open().await.map_err(|source| self.io(source))?;
         let mut request = Vec::with_capacity(512);
