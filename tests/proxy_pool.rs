@@ -1,0 +1,361 @@
+//! The pool through the torana binary, in front of a scripted primary: who waits, for how long, what they are told,
+//! and what becomes of the operations of clients that left.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bson::{Document, Uuid, doc};
+use support::fake_server::name_of;
+use support::{FakeServer, RawClient, Torana, torana_with, wait_until};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A server that holds back every request with `hold: true` until it is let go, behind a torana with a pool of 2, of
+/// which one connection is for ordinary work.
+struct Held {
+    fake: FakeServer,
+    torana: Torana,
+    go: Arc<AtomicBool>,
+}
+
+impl Held {
+    fn start(bounds: &str) -> Held {
+        let go = Arc::new(AtomicBool::new(false));
+        let gate = go.clone();
+        let fake = FakeServer::start(move |peer, request| {
+            let holds = request.query_or_body().get_bool("hold").unwrap_or(false);
+            while holds && !gate.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            peer.ok(request)
+        });
+        let torana = torana_with(&fake.uri(), &format!("[pool]\nmax = 2\n{bounds}"));
+        Held { fake, torana, go }
+    }
+
+    fn client(&self) -> RawClient {
+        self.torana.client_of(self.fake.address())
+    }
+
+    /// A client whose `command` holds the one connection for ordinary work.
+    fn holder(&self, command: &str) -> RawClient {
+        let mut client = self.client();
+        client.send_command("test", doc! { command: "c", "hold": true });
+        self.fake.wait_requests(command, 1);
+        client
+    }
+
+    /// A client whose `command` waits for a connection.
+    fn waiter(&self, command: Document) -> RawClient {
+        let before = self.waiting();
+        let mut client = self.client();
+        client.send_command("test", command);
+        wait_until("it waits", SOON, || self.waiting() == before + 1.0);
+        client
+    }
+
+    fn waiting(&self) -> f64 {
+        self.torana.metric("torana_pool_waiting", &[])
+    }
+
+    fn ended_by(&self, end: &str) -> f64 {
+        self.torana.metric("torana_orphans_total", &[&format!("\"{end}\"")])
+    }
+}
+
+fn labels(reply: &Document) -> Vec<&str> {
+    let labels = reply.get_array("errorLabels").map(Vec::as_slice).unwrap_or_default();
+    labels.iter().filter_map(|label| label.as_str()).collect()
+}
+
+fn session() -> Document {
+    doc! { "id": Uuid::new() }
+}
+
+#[test]
+fn a_full_queue_answers_exceeded_time_limit_at_once_with_the_labels_that_fit() {
+    let held = Held::start("wait_queue_max = 1");
+    let _holder = held.holder("find");
+    let _waiter = held.waiter(doc! { "ping": 1 });
+    let overload = ["SystemOverloadedError", "RetryableError"];
+    let statement = doc! { "insert": "c", "lsid": session(), "txnNumber": 1i64 };
+    let mut starts = statement.clone();
+    starts.extend(doc! { "startTransaction": true, "autocommit": false });
+    for (command, label) in [
+        (doc! { "count": "c" }, None),
+        (statement, Some("RetryableWriteError")),
+        (starts, Some("TransientTransactionError")),
+    ] {
+        let asked = Instant::now();
+        let reply = held.client().command("test", command.clone());
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        assert_eq!(reply.get_i32("code").ok(), Some(262), "{command} was answered {reply}");
+        let expected: Vec<&str> = label.into_iter().chain(overload).collect();
+        assert_eq!(labels(&reply), expected, "{command}");
+    }
+    assert!(held.fake.requests("count").is_empty() && held.fake.requests("insert").is_empty());
+    assert_eq!(held.torana.metric("torana_pool_wait_queue_full_total", &[]), 3.0);
+}
+
+#[test]
+fn a_wait_that_is_too_long_answers_exceeded_time_limit_and_was_never_sent() {
+    let held = Held::start("wait_timeout = \"300ms\"");
+    let _holder = held.holder("find");
+    let asked = Instant::now();
+    let reply = held.client().command("test", doc! { "count": "c" });
+    assert!((300..3_000).contains(&asked.elapsed().as_millis()), "{:?}", asked.elapsed());
+    assert_eq!(reply.get_i32("code").ok(), Some(262), "{reply}");
+    assert_eq!(labels(&reply), ["SystemOverloadedError", "RetryableError"]);
+    let text = reply.get_str("errmsg").unwrap();
+    let listen = held.torana.listener_of(held.fake.address());
+    assert!(
+        text.contains("torana") && text.contains(listen) && !text.contains(held.fake.address()),
+        "{text}"
+    );
+    assert!(held.fake.requests("count").is_empty());
+    assert_eq!(held.torana.metric("torana_pool_wait_timeouts_total", &[]), 1.0);
+}
+
+#[test]
+fn a_commit_that_waited_too_long_is_not_called_transient() {
+    let held = Held::start("wait_timeout = \"200ms\"");
+    let _holder = held.holder("find");
+    let commit = doc! {
+        "commitTransaction": 1, "lsid": session(), "txnNumber": 1i64, "autocommit": false, "hold": true,
+    };
+    // Takes the connection that is kept for those who hold something.
+    let mut first = held.client();
+    first.send_command("admin", commit.clone());
+    held.fake.wait_requests("commitTransaction", 1);
+    let reply = held.client().command("admin", commit);
+    assert_eq!(reply.get_i32("code").ok(), Some(262), "{reply}");
+    assert_eq!(labels(&reply), ["RetryableWriteError", "SystemOverloadedError", "RetryableError"]);
+}
+
+#[test]
+fn a_request_whose_own_time_passed_in_the_queue_is_answered_so_and_never_sent() {
+    let held = Held::start("");
+    let _holder = held.holder("find");
+    let asked = Instant::now();
+    let reply = held.client().command("test", doc! { "count": "c", "maxTimeMS": 250 });
+    assert!((250..3_000).contains(&asked.elapsed().as_millis()), "{:?}", asked.elapsed());
+    assert_eq!(reply.get_i32("code").ok(), Some(50), "{reply}");
+    held.go.store(true, Ordering::Release);
+    held.client().run("test", doc! { "ping": 1 });
+    assert!(held.fake.requests("count").is_empty());
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits_leaves_the_queue_and_its_request_is_never_sent() {
+    let held = Held::start("");
+    let _holder = held.holder("find");
+    let leaves = held.waiter(doc! { "count": "c" });
+    let mut stays = held.waiter(doc! { "ping": 1 });
+    drop(leaves);
+    wait_until("it has left the queue", SOON, || held.waiting() == 1.0);
+    held.go.store(true, Ordering::Release);
+    assert_eq!(stays.read().body().get_str("name").ok(), Some("ping"));
+    assert!(held.fake.requests("count").is_empty());
+    assert_eq!(held.torana.metric("torana_clients_ended_total", &["abandoned"]), 1.0);
+}
+
+#[test]
+fn those_who_wait_are_served_in_the_order_in_which_they_came() {
+    let held = Held::start("");
+    let _holder = held.holder("find");
+    let mut waiters: Vec<RawClient> = (0..4).map(|n| held.waiter(doc! { "ping": 1, "n": n })).collect();
+    held.go.store(true, Ordering::Release);
+    for (n, waiter) in waiters.iter_mut().enumerate() {
+        assert_eq!(waiter.read().body().get_i32("n").ok(), Some(n as i32));
+    }
+    let order: Vec<i32> =
+        held.fake.requests("ping").iter().map(|seen| seen.message.body().get_i32("n").unwrap()).collect();
+    assert_eq!(order, [0, 1, 2, 3]);
+}
+
+#[test]
+fn whoever_frees_others_does_not_wait_behind_them() {
+    let held = Held::start("");
+    let _holder = held.holder("find");
+    let _waiter = held.waiter(doc! { "ping": 1 });
+    for command in [
+        doc! { "killCursors": "c", "cursors": [1i64] },
+        doc! { "endSessions": [session()] },
+        doc! { "getMore": 5i64, "collection": "c" },
+        doc! { "killOp": 1, "op": 1 },
+        doc! { "currentOp": 1 },
+        doc! { "aggregate": 1, "pipeline": [{ "$currentOp": {} }] },
+        doc! { "fsyncUnlock": 1 },
+        doc! { "serverStatus": 1 },
+        doc! { "abortTransaction": 1, "lsid": session(), "txnNumber": 1i64, "autocommit": false },
+        doc! { "commitTransaction": 1, "lsid": session(), "txnNumber": 1i64, "autocommit": false },
+    ] {
+        let mut client = held.client();
+        client.set_timeout(SOON);
+        client.run("admin", command);
+    }
+    assert!(held.fake.requests("ping").is_empty());
+}
+
+#[test]
+fn statements_of_an_open_transaction_do_not_wait_behind_others_and_its_first_does() {
+    let held = Held::start("");
+    let transaction = doc! { "lsid": session(), "txnNumber": 1i64, "autocommit": false };
+    let statement = |more: Document| {
+        let mut command = doc! { "insert": "c" };
+        command.extend(transaction.clone());
+        command.extend(more);
+        command
+    };
+    let mut owner = held.client();
+    owner.run("test", statement(doc! { "startTransaction": true }));
+    let _holder = held.holder("find");
+    owner.run("test", statement(doc! {}));
+    let mut starts = statement(doc! { "startTransaction": true });
+    starts.insert("txnNumber", 2i64);
+    let _waits = held.waiter(starts);
+    assert_eq!(held.fake.requests("insert").len(), 2);
+}
+
+#[test]
+fn the_read_of_a_client_that_left_is_ended_by_closing_its_connection() {
+    let held = Held::start("");
+    let holder = held.holder("find");
+    let left = Instant::now();
+    drop(holder);
+    wait_until("the read is ended", Duration::from_secs(2), || held.ended_by("closed") == 1.0);
+    assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
+    // Its place is free, while the server still runs it.
+    let reply = held.client().run("test", doc! { "ping": 1 });
+    assert_ne!(reply.get_i32("connection").ok(), Some(held.fake.requests("find")[0].connection));
+}
+
+#[test]
+fn the_write_of_a_client_that_left_runs_to_its_end_and_keeps_its_place_until_then() {
+    let held = Held::start("");
+    let holder = held.holder("insert");
+    drop(holder);
+    let mut waiter = held.waiter(doc! { "ping": 1 });
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!((held.waiting(), held.ended_by("closed")), (1.0, 0.0));
+    held.go.store(true, Ordering::Release);
+    let reply = waiter.read().body();
+    let held_by_write = held.fake.requests("insert")[0].connection;
+    assert_eq!(reply.get_i32("connection").ok(), Some(held_by_write), "{reply}");
+    assert_eq!(held.ended_by("drained"), 1.0);
+}
+
+#[test]
+fn a_reply_that_comes_soon_after_its_client_left_is_discarded_and_its_connection_kept() {
+    let held = Held::start("[limits]\nabandoned_grace = \"5s\"");
+    let holder = held.holder("find");
+    drop(holder);
+    wait_until("torana has seen it", SOON, || {
+        held.torana.metric("torana_clients_ended_total", &["abandoned"]) == 1.0
+    });
+    held.go.store(true, Ordering::Release);
+    wait_until("the reply is discarded", SOON, || held.ended_by("discarded") == 1.0);
+    let reply = held.client().run("test", doc! { "ping": 1, "n": 3 });
+    assert_eq!(reply.get_i32("n").ok(), Some(3));
+    assert_eq!(reply.get_i32("connection").ok(), Some(held.fake.requests("find")[0].connection));
+}
+
+#[test]
+fn above_the_rate_of_closes_a_read_is_ended_by_its_number_and_its_connection_kept() {
+    let go = Arc::new(AtomicBool::new(false));
+    let gate = go.clone();
+    let fake = FakeServer::start(move |peer, request| match name_of(request).as_str() {
+        "find" => {
+            while !gate.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            peer.ok(request)
+        }
+        "aggregate" => {
+            let cursor = doc! { "id": 0i64, "ns": "admin.$cmd.aggregate", "firstBatch": [{ "opid": 77 }] };
+            peer.reply(request, doc! { "cursor": cursor, "ok": 1.0 })
+        }
+        "killOp" => {
+            gate.store(true, Ordering::Release);
+            peer.ok(request)
+        }
+        _ => peer.ok(request),
+    });
+    let torana = torana_with(&fake.uri(), "[limits]\norphan_closes_per_second = 0\n[pool]\nmax = 2");
+    let mut client = torana.client_of(fake.address());
+    client.send_command("test", doc! { "find": "c" });
+    fake.wait_requests("find", 1);
+    drop(client);
+    fake.wait_requests("killOp", 1);
+    assert_eq!(fake.requests("killOp")[0].message.body().get_i64("op").ok(), Some(77));
+    let find = fake.requests("find")[0].connection;
+    let asked = fake.requests("aggregate")[0].message.body();
+    let filter =
+        asked.get_array("pipeline").unwrap()[1].as_document().unwrap().get_document("$match").unwrap();
+    assert_eq!(filter.get_i64("connectionId").ok(), Some(i64::from(find)));
+    let killed = || torana.metric("torana_orphans_total", &["\"killed\""]);
+    wait_until("it is counted", SOON, || killed() == 1.0);
+    assert_eq!(fake.serving(), 2);
+}
+
+#[test]
+fn a_transaction_that_nobody_uses_is_aborted_unless_it_may_be_committed() {
+    let fake = FakeServer::answering();
+    let torana = torana_with(&fake.uri(), "[limits]\ntransaction_orphan_timeout = \"1s\"");
+    let statement = |name: &str, session: &Document, more: Document| {
+        let mut command = doc! { name: "c", "lsid": session.clone(), "txnNumber": 7i64, "autocommit": false };
+        command.extend(more);
+        command
+    };
+    let (orphaned, shared, committing) = (session(), session(), session());
+    let mut stays = torana.client_of(fake.address());
+    let mut leaves = torana.client_of(fake.address());
+    for session in [&orphaned, &shared, &committing] {
+        leaves.run("test", statement("insert", session, doc! { "startTransaction": true }));
+    }
+    stays.run("test", statement("insert", &shared, doc! {}));
+    fake.script(|peer, request| match name_of(request).as_str() {
+        "commitTransaction" => support::Then::Next,
+        _ => peer.ok(request),
+    });
+    leaves.send_command("admin", statement("commitTransaction", &committing, doc! {}));
+    fake.wait_requests("commitTransaction", 1);
+    drop(leaves);
+    fake.wait_requests("abortTransaction", 1);
+    // Long enough for the sweep to take another, if there were one.
+    std::thread::sleep(Duration::from_millis(2_500));
+    let aborts = fake.requests("abortTransaction");
+    assert_eq!(aborts.len(), 1);
+    let abort = aborts[0].message.body();
+    assert_eq!(abort.get_document("lsid").unwrap(), &orphaned);
+    assert_eq!((abort.get_i64("txnNumber").ok(), abort.get_bool("autocommit").ok()), (Some(7), Some(false)));
+    assert_eq!(torana.metric("torana_orphans_total", &["\"aborted\""]), 1.0);
+}
+
+#[test]
+fn every_client_shares_the_pool_and_none_opens_a_connection_of_its_own() {
+    let fake = FakeServer::answering();
+    let torana = torana_with(&fake.uri(), "[pool]\nmax = 4");
+    let clients: Vec<_> = (0..40)
+        .map(|n| {
+            let mut client = torana.client_of(fake.address());
+            std::thread::spawn(move || {
+                for i in 0..25 {
+                    let sent = n * 100 + i;
+                    let reply = client.run("test", doc! { "ping": 1, "n": sent });
+                    assert_eq!(reply.get_i32("n").ok(), Some(sent));
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    let mut used: Vec<i32> = fake.requests("ping").iter().map(|seen| seen.connection).collect();
+    assert_eq!(used.len(), 1_000);
+    used.sort_unstable();
+    used.dedup();
+    assert!(used.len() <= 4, "{} connections", used.len());
+}
