@@ -216,6 +216,27 @@ fn members_that_are_added_and_removed_are_followed() {
 }
 
 #[test]
+fn a_renamed_member_is_followed_under_its_old_id() {
+    let set = ReplicaSet::of(2).start();
+    let watched = Watched::ready(&set.hosts(), |_| {});
+    let index = set.secondary();
+    let old = watched.member(&set.host(index));
+    let renamed = set.host(index).replace("127.0.0.1", "localhost");
+    set.reconfig(|config| {
+        let members = config.get_array_mut("members").unwrap();
+        members[index].as_document_mut().unwrap().insert("host", &renamed);
+    });
+    let mut names = set.hosts();
+    names[index].clone_from(&renamed);
+    wait_until("the new name", SOON, || watched.members() == names);
+    let new = watched.member(&names[index]);
+    assert_eq!((new.config_id(), new.name.spelled()), (old.config_id(), renamed.as_str()));
+    wait_until("it is heard of", LATER, || new.kind() == MemberKind::Secondary);
+    let other = watched.member(&set.host(1 - index));
+    assert!(!watched.saw(lost(&other.name.to_string())), "the other member was disturbed");
+}
+
+#[test]
 fn the_seeds_are_the_members_until_the_set_is_initiated() {
     let set = ReplicaSet::of(3).uninitiated().start();
     let watched = Watched::ready(&set.hosts(), |options| options.set_name = Some("rs0".into()));

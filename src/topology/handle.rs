@@ -43,7 +43,8 @@ impl Topology {
         let (state, first) = SetState::new(SetOptions { seeds, set_name, direct }, Instant::now());
         let monitoring = Arc::new(MonitorOptions {
             connect_timeout: options.connect_timeout,
-            poll_interval: options.poll_interval,
+            // Two polls at least in the time after which a silent member is lost.
+            poll_interval: options.poll_interval.min(options.connect_timeout / 2),
             await_time: options.await_time,
             client_metadata: options.client_metadata,
         });

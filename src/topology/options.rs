@@ -16,7 +16,7 @@ pub struct TopologyOptions {
     pub direct: bool,
     /// Bounds connecting and each answer; a member silent for so long is lost.
     pub connect_timeout: Duration,
-    /// From one polled hello to the next.
+    /// From one polled hello to the next; at most half of `connect_timeout` is used.
     pub poll_interval: Duration,
     /// `maxAwaitTimeMS` of the streamed hello: a server without changes pushes that often.
     pub await_time: Duration,

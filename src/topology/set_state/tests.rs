@@ -89,8 +89,12 @@ fn a_secondary_is_believed_only_without_a_primary_and_with_a_newer_configuration
     state.on_hello(&at("b:1"), &three, now);
     assert_eq!(state.membership.set_version(), Some(1));
     state.on_lost(&at("a:1"), "gone".into(), now);
-    state.on_hello(&at("b:1"), &hello(MemberKind::Secondary, &["b:1"], 1, 0), now);
-    assert_eq!(members(&state), ["a:1", "b:1"]);
+    state.on_hello(&at("b:1"), &hello(MemberKind::Secondary, &["b:1"], 0, 0), now);
+    state.on_time(now + Duration::from_secs(9));
+    assert_eq!(
+        (members(&state), state.membership.set_version()),
+        (vec!["a:1".into(), "b:1".into()], Some(1))
+    );
     state.on_hello(&at("b:1"), &three, now);
     state.on_config(&at("b:1"), config(&[(0, "a:1"), (1, "b:1"), (2, "c:1")], 2), now);
     assert_eq!(members(&state), ["a:1", "b:1", "c:1"]);
