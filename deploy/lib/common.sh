@@ -18,6 +18,7 @@ step() {
     local name="$1" started="$SECONDS" log status=0
     shift
     log="$(mktemp)"
+    STEP_LOG="$log"
     printf '%s ... ' "$name" >&2
     in_group bash -euo pipefail -c "$(declare -f)"$'\n"$@"' "$1" "$@" >"$log" 2>&1 || status=$?
     if [ "$status" = 0 ]; then
@@ -45,6 +46,7 @@ in_group() {
 }
 
 end_group() {
+    rm -f "${STEP_LOG:-}"
     [ -n "$IN_GROUP" ] || return 0
     kill -TERM -- "-$IN_GROUP" 2>/dev/null || true
     wait "$IN_GROUP" 2>/dev/null || true

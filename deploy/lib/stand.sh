@@ -24,7 +24,8 @@ stand_end() {
     end_group
     for ((index = ${#STAND_PIDS[@]} - 1; index >= 0; index--)); do
         pid="${STAND_PIDS[index]}"
-        kill -KILL "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+        kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
     done
     STAND_PIDS=()
     rm -rf "$STAND"

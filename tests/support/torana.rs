@@ -67,8 +67,7 @@ impl Builder {
             Source::Uri(uri) => arguments.extend([uri.clone(), "--listen".into(), address(ports.first())]),
             Source::Config(text) => {
                 let file = folder.path().join("torana.toml");
-                std::fs::write(&file, text.replace("{listen}", &address(ports.first())))
-                    .expect("a configuration file");
+                std::fs::write(&file, with_ports(text, &ports)).expect("a configuration file");
                 arguments.extend(["--config".into(), file.display().to_string()]);
             }
         }
@@ -86,7 +85,7 @@ impl Torana {
         Builder { source: Source::Uri(uri.into()), arguments: Vec::new() }
     }
 
-    /// With a configuration file of this text, in which `{listen}` becomes the first of eight free consecutive ports.
+    /// With a configuration file of this text, in which `{port0}` to `{port7}` become free consecutive ports.
     pub fn with_config(text: impl Into<String>) -> Builder {
         Builder { source: Source::Config(text.into()), arguments: Vec::new() }
     }
@@ -181,6 +180,12 @@ impl Torana {
         self.process.signal(Signal::TERM);
         self.process.wait(limit).unwrap_or_else(|| panic!("torana still runs {limit:?} after SIGTERM"))
     }
+}
+
+fn with_ports(text: &str, ports: &Ports) -> String {
+    (0..LISTENERS_MAX).fold(text.to_string(), |text, index| {
+        text.replace(&format!("{{port{index}}}"), &ports.get(index).to_string())
+    })
 }
 
 impl Drop for Torana {
