@@ -12,7 +12,8 @@ use support::mongod::MongodOptions;
 use support::ports::Ports;
 use support::raw::is_ok;
 use support::{
-    HelloSpelling, Member, Mongod, Opcode, RawClient, Relay, ReplicaSet, Section, Version, ready, wait_until,
+    HelloSpelling, Member, Mongod, Opcode, RawClient, Relay, ReplicaSet, Section, Torana, Version, ready,
+    wait_until,
 };
 
 #[test]
@@ -208,4 +209,21 @@ fn child_dies_with_its_process_and_shows_its_figures() {
     let id = process.id();
     drop(mongod);
     assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
+}
+
+#[test]
+fn torana_starts_in_front_of_a_set_and_is_asked_about_itself() {
+    let set = ReplicaSet::of(1).start();
+    let config = format!("uri = \"{}\"\nlisten = \"127.0.0.1:{{port0}}\"\n", set.uri());
+    for builder in
+        [Torana::serve(set.uri()).argument("--pool-max").argument("4"), Torana::with_config(config)]
+    {
+        let mut torana = builder.start();
+        let through = torana.client_of(&set.host(0)).hello();
+        assert_eq!(through.get_str("me").unwrap(), torana.listener_of(&set.host(0)));
+        assert_eq!(torana.metric("torana_clients_accepted_total", &["set=\"rs0\""]), 1.0);
+        assert_eq!(torana.metric("torana_clients_accepted_total", &["set=\"other\""]), 0.0);
+        assert!(torana.process().rss_kib() > 1_000 && torana.get("/healthz").0 == 200);
+        assert!(torana.stop(Duration::from_secs(20)).success(), "{}", torana.log());
+    }
 }
