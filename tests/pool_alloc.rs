@@ -37,7 +37,7 @@ struct Member;
 struct Nothing;
 
 impl Connection for Nothing {
-    fn is_broken(&mut self) -> bool {
+    fn is_broken(&mut self, _idle: std::time::Duration) -> bool {
         false
     }
 }

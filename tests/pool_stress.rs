@@ -49,7 +49,7 @@ impl Connect for Member {
 }
 
 impl Connection for Conn {
-    fn is_broken(&mut self) -> bool {
+    fn is_broken(&mut self, _idle: std::time::Duration) -> bool {
         self.uses >= self.breaks_at
     }
 }
@@ -204,7 +204,7 @@ impl Connect for Idle {
 }
 
 impl Connection for Nothing {
-    fn is_broken(&mut self) -> bool {
+    fn is_broken(&mut self, _idle: std::time::Duration) -> bool {
         false
     }
 }

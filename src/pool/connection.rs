@@ -7,9 +7,10 @@ use std::time::Duration;
 
 /// A pooled connection. Dropping it closes it.
 pub trait Connection: Send + 'static {
-    /// Whether it is closed, or has bytes that nobody asked for: then it must not be used. Called at each checkout
+    /// Whether it is closed, or has bytes that nobody asked for: then it must not be used. `idle` is how long nobody
+    /// has used it. Called at each checkout
     /// and once a second while idle, so it must be cheap: no system call when it was used just now.
-    fn is_broken(&mut self) -> bool;
+    fn is_broken(&mut self, idle: Duration) -> bool;
 }
 
 /// Makes connections to one member.

@@ -209,7 +209,12 @@ impl<C: Connect> Shared<C> {
 
     /// Why a connection must not be used, if so.
     pub(super) fn fault(&self, pooled: &mut Pooled<C::Connection>, now: Instant) -> Option<CloseReason> {
-        self.age(pooled, now).or_else(|| pooled.connection.is_broken().then_some(CloseReason::Broken))
+        self.age(pooled, now).or_else(|| {
+            pooled
+                .connection
+                .is_broken(now.saturating_duration_since(pooled.since))
+                .then_some(CloseReason::Broken)
+        })
     }
 
     /// Why a connection is too old, if so.

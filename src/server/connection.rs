@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 use crate::pool;
 
@@ -21,14 +21,13 @@ pub struct ServerConnection {
     stream: TcpStream,
     next_request_id: i32,
     connection_id: i64,
-    last_used: Instant,
 }
 
 impl ServerConnection {
     pub(super) fn new(stream: TcpStream, connection_id: i64) -> Self {
         // Numbers start anywhere, so that those of two connections seldom coincide in a packet capture.
         let next_request_id = rand::random::<i32>() & 0x3fff_ffff;
-        ServerConnection { stream, next_request_id, connection_id, last_used: Instant::now() }
+        ServerConnection { stream, next_request_id, connection_id }
     }
 
     /// The server's number for this connection, as `$currentOp` and its log call it; 0 if it gave none.
@@ -41,11 +40,6 @@ impl ServerConnection {
     pub fn next_request_id(&mut self) -> i32 {
         self.next_request_id = self.next_request_id.wrapping_add(1) & i32::MAX;
         self.next_request_id
-    }
-
-    /// Notes that an exchange on it has just ended, at `now`.
-    pub fn touch(&mut self, now: Instant) {
-        self.last_used = now;
     }
 
     /// Writes all of `bytes`. Not cancel safe: a cancelled call may have written part, the connection must be closed.
@@ -71,11 +65,11 @@ impl ServerConnection {
 
 impl pool::Connection for ServerConnection {
     /// Whether an idle connection is closed or has bytes that nobody asked for. Either way it must not be used.
-    fn is_broken(&mut self) -> bool {
+    fn is_broken(&mut self, idle: Duration) -> bool {
         // The waker is replaced by the next real poll: nobody waits on an idle connection.
         let mut cx = Context::from_waker(Waker::noop());
         match self.stream.poll_read_ready(&mut cx) {
-            Poll::Pending if self.last_used.elapsed() < LOOK_AFTER => false,
+            Poll::Pending if idle < LOOK_AFTER => false,
             Poll::Pending => !self.nothing_to_read(),
             Poll::Ready(Err(_)) => true,
             // Readiness may be left over from a read that filled its buffer: only a read can tell.
@@ -102,9 +96,9 @@ mod tests {
     #[tokio::test]
     async fn an_idle_connection_is_usable() {
         let (mut connection, _server) = pair().await;
-        assert!(!connection.is_broken());
+        assert!(!connection.is_broken(LOOK_AFTER));
         tokio::time::sleep(LOOK_AFTER * 2).await;
-        assert!(!connection.is_broken());
+        assert!(!connection.is_broken(LOOK_AFTER));
     }
 
     #[tokio::test]
@@ -112,7 +106,7 @@ mod tests {
         let (mut connection, server) = pair().await;
         drop(server);
         tokio::time::sleep(LOOK_AFTER * 2).await;
-        assert!(connection.is_broken());
+        assert!(connection.is_broken(LOOK_AFTER));
     }
 
     #[tokio::test]
@@ -120,7 +114,7 @@ mod tests {
         let (mut connection, mut server) = pair().await;
         server.write_all(b"x").await.unwrap();
         tokio::time::sleep(LOOK_AFTER * 2).await;
-        assert!(connection.is_broken());
+        assert!(connection.is_broken(LOOK_AFTER));
     }
 
     #[tokio::test]

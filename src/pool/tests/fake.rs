@@ -119,7 +119,7 @@ pub(super) struct FakeConnection {
 }
 
 impl Connection for FakeConnection {
-    fn is_broken(&mut self) -> bool {
+    fn is_broken(&mut self, _idle: Duration) -> bool {
         self.broken.load(Ordering::SeqCst)
     }
 }

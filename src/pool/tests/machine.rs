@@ -141,7 +141,7 @@ impl Connect for Gate {
 }
 
 impl Connection for GatedConnection {
-    fn is_broken(&mut self) -> bool {
+    fn is_broken(&mut self, _idle: Duration) -> bool {
         self.broken.load(SeqCst)
     }
 }
