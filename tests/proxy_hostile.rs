@@ -196,6 +196,19 @@ fn a_message_that_does_not_end_is_not_waited_for() {
 }
 
 #[test]
+fn a_message_begun_behind_a_whole_one_is_not_waited_for_either_and_gives_its_memory_back() {
+    let bounds = "[limits]\nmessage_timeout = \"1s\"\nrequest_buffer_max = \"64MiB\"";
+    let (fake, torana) = start(bounds);
+    let ping = op_msg(1, 0, 0, &[Section::Body(doc! { "ping": 1, "$db": "test" })]);
+    let mut hoarder = torana.client_of(fake.address());
+    hoarder.send(&[ping, header(48_000_000, OP_MSG)].concat());
+    assert_eq!(hoarder.read().body().get_str("name").ok(), Some("ping"));
+    let mut other = torana.client_of(fake.address());
+    other.run("test", doc! { "ping": 1, "pad": "x".repeat(30_000_000) });
+    assert!(hoarder.read_to_close().is_empty());
+}
+
+#[test]
 fn a_client_that_never_reads_its_48_megabytes_holds_up_only_itself_and_is_closed_in_time() {
     const LONG: usize = 47_000_000;
     let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {

@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::buffer::{BUFFER_LEN, Buffer};
 use super::context::{Listener, Pool};
 use super::end::End;
-use super::registry::Entry;
+use super::registry::{Entry, Phase};
 use crate::command::TransactionId;
 use crate::metrics::EndReason;
 use crate::wire::{HEADER_LEN, Header, Side};
@@ -120,6 +120,11 @@ impl Client {
             }
         }
         self.large = None;
+    }
+
+    /// Its request is done with: it is idle, or in the middle of its next message, which has its time from now on.
+    pub fn rests(&self) {
+        self.entry.enter(if self.input.is_none() { Phase::Idle } else { Phase::Reading });
     }
 
     /// Ready when the client has closed its side. Bytes that it sends meanwhile are kept, as far as there is room

@@ -13,7 +13,6 @@ use super::legacy;
 use super::local;
 use super::names::{self, Edit};
 use super::refuse;
-use super::registry::Phase;
 use super::request::{Request, Route};
 use crate::metrics::EndReason;
 use crate::wire::Opcode;
@@ -51,7 +50,7 @@ async fn serve(at: &Listener, client: &mut Client) -> End {
         if let Err(end) = done {
             return end;
         }
-        client.entry.enter(Phase::Idle);
+        client.rests();
     }
 }
 
