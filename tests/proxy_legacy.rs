@@ -113,7 +113,21 @@ fn a_last_error_that_never_comes_gives_the_connection_back_in_time() {
     let mut other = client(&torana);
     assert_eq!(other.run("silent", doc! { "ping": 1 }).get_f64("ok").ok(), Some(1.0));
     assert_eq!(torana.metric("torana_clients_ended_total", &["last_error_timeout"]), 1.0);
+    assert_eq!(torana.metric("torana_pool_connections_pinned", &[]), 0.0);
     assert_eq!(documents("silent"), 1);
+}
+
+#[test]
+fn a_client_that_leaves_after_a_legacy_write_leaves_its_connection_to_others() {
+    let torana = start("");
+    for id in 0..10 {
+        insert(&mut client(&torana), "left.c", doc! { "_id": id });
+        wait_until("it is written", SOON, || documents("left") == id + 1);
+    }
+    let ended = || torana.metric("torana_clients_ended_total", &["clean"]);
+    wait_until("all have left", SOON, || ended() == 10.0);
+    assert_eq!(torana.metric("torana_pool_connections_made_total", &[]), 1.0);
+    assert_eq!(torana.metric("torana_pool_connections_pinned", &[]), 0.0);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use bson::{Document, Uuid, doc};
 use support::fake_server::name_of;
-use support::{FakeServer, RawClient, Torana, torana_with, wait_until};
+use support::message::MORE_TO_COME;
+use support::{FakeServer, RawClient, Section, Torana, torana_with, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -161,6 +162,38 @@ fn a_client_that_leaves_while_it_waits_leaves_the_queue_and_its_request_is_never
     assert_eq!(stays.read().body().get_str("name").ok(), Some("ping"));
     assert!(held.fake.requests("count").is_empty());
     assert_eq!(held.torana.metric("torana_clients_ended_total", &["abandoned"]), 1.0);
+}
+
+#[test]
+fn a_write_that_wants_no_reply_is_sent_though_its_client_left_while_it_waited() {
+    let held = Held::start("");
+    let _holder = held.holder("find");
+    let mut writer = held.client();
+    let insert = doc! { "insert": "c", "writeConcern": { "w": 0 }, "$db": "test" };
+    writer.send_msg(MORE_TO_COME, &[Section::Body(insert)]);
+    drop(writer);
+    wait_until("it waits", SOON, || held.waiting() == 1.0);
+    held.go.store(true, Ordering::Release);
+    held.fake.wait_requests("insert", 1);
+    wait_until("its client has ended", SOON, || {
+        held.torana.metric("torana_clients_ended_total", &["clean"]) == 1.0
+    });
+}
+
+#[test]
+fn a_request_behind_one_that_is_refused_in_the_queue_is_read_from_its_beginning() {
+    // A pool of 2 has no share for those who await: this getMore is sliced.
+    let held = Held::start("wait_timeout = \"300ms\"");
+    let _holder = held.holder("find");
+    let mut client = held.client();
+    let more = client.send_command("test", doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 60_000 });
+    let count = client.send_command("test", doc! { "count": "c" });
+    for id in [more, count] {
+        let reply = client.read();
+        assert_eq!((reply.response_to(), reply.body().get_i32("code").ok()), (id, Some(262)));
+    }
+    held.go.store(true, Ordering::Release);
+    client.run("test", doc! { "ping": 1 });
 }
 
 #[test]

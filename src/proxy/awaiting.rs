@@ -50,7 +50,10 @@ pub async fn get_more(at: &Listener, client: &mut Client, request: &Request) -> 
     }
     let until = request.received + request.max_time().unwrap_or(AWAIT_DEFAULT);
     let _counted = at.member.sliced.enter();
-    Sliced { at, request: patient, whole: take_message(client, request), until }.run(client).await
+    let whole = take_message(client, request);
+    // What now stands first in the read buffer is the next request, and not this one's to drop.
+    let header = Header { length: 0, ..patient.header };
+    Sliced { at, request: Request { header, ..patient }, whole, until }.run(client).await
 }
 
 /// Takes the request's bytes out of the read buffer, which others can use during the rounds.

@@ -98,6 +98,24 @@ impl Drop for CountGuard<'_> {
     }
 }
 
+/// One in a gauge, until dropped: an aborted session leaves none behind.
+#[derive(Debug)]
+pub struct Counted<'a>(&'a prometheus::IntGauge);
+
+impl<'a> Counted<'a> {
+    /// Counts one more in `gauge`.
+    pub fn enter(gauge: &'a prometheus::IntGauge) -> Self {
+        gauge.inc();
+        Counted(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// One listener: a member, as one listener group sees it.
 #[derive(Debug)]
 pub struct Listener {

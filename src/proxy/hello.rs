@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
 use super::client::Client;
-use super::context::Listener;
+use super::context::{Counted, Listener};
 use super::end::End;
 use super::refuse;
 use super::registry::Phase;
@@ -197,7 +197,7 @@ impl Waiting<'_> {
     ) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
         let until = Instant::now() + wait;
         let mut changes = self.at.member.monitored.hello.subscribe();
-        let _counted = Gauge::enter(&self.at.member.metrics.clients.hellos_waiting);
+        let _counted = Counted::enter(&self.at.member.metrics.clients.hellos_waiting);
         loop {
             changes.mark_unchanged();
             let copy = self.copy().await?;
@@ -245,20 +245,4 @@ impl Waiting<'_> {
 
 fn lost(at: &Listener) -> End {
     End::because(EndReason::MemberLost, format!("{} does not answer its monitor", at.member.name))
-}
-
-/// A gauge that counts one while this lives.
-struct Gauge<'a>(&'a prometheus::IntGauge);
-
-impl<'a> Gauge<'a> {
-    fn enter(gauge: &'a prometheus::IntGauge) -> Self {
-        gauge.inc();
-        Gauge(gauge)
-    }
-}
-
-impl Drop for Gauge<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }

@@ -5,7 +5,7 @@
 //! else (which resets the answer on a server, too).
 
 use super::client::Client;
-use super::context::{Checkout, Listener};
+use super::context::{Checkout, Counted, Listener};
 use super::end::End;
 use super::exchange::{self, acquire, check_in, lane, send};
 use super::names::{self, Edit};
@@ -30,10 +30,17 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
         send(at, client, &mut server, &request).await?;
         at.member.metrics.traffic.operations.inc((request.command, Outcome::Ok));
         client.entry.enter(Phase::LastError);
-        at.member.metrics.pool.pinned.inc();
+        let pinned = Counted::enter(&at.member.metrics.pool.pinned);
         let header = client.next_message().await;
-        at.member.metrics.pool.pinned.dec();
-        let header = header?;
+        drop(pinned);
+        let header = match header {
+            Ok(header) => header,
+            Err(end) => {
+                // Nothing is owed on the connection, and the write itself runs to its end.
+                check_in(server);
+                return Err(end);
+            }
+        };
         request = match Request::read(header, client.message(), tokio::time::Instant::now()) {
             Ok(next) if matches!(next.route, Route::LegacyWrite | Route::LastError) => next,
             Ok(_) => {
