@@ -14,10 +14,11 @@ use super::context::{Checkout, Listener, Member, Shared};
 use super::exchange::check_in;
 use super::own_command;
 use super::reply::{ReplyError, poll_reply};
-use super::request::Request;
+use super::request::{Request, Route};
 use crate::doc::find_path;
 use crate::metrics::OrphanEnd;
 use crate::pool::{Class, CloseReason};
+use crate::wire::Opcode;
 
 /// How long ending an operation by its number may take, before its connection is closed after all.
 const KILL_WITHIN: Duration = Duration::from_secs(1);
@@ -51,6 +52,11 @@ impl CloseRate {
 /// Takes over an exchange whose request `id` was sent and whose client has gone. `partial` is what was read of the
 /// reply. Holds the checkout, so there are never more of these than connections.
 pub fn adopt(at: &Listener, server: Checkout, request: &Request, id: i32, partial: Option<Buffer>) {
+    // Replies of a legacy stream do not say that another follows: what comes next would belong to nobody.
+    if request.route == Route::Exhaust && request.header.opcode != Opcode::Msg {
+        at.member.metrics.orphans.ended.inc(OrphanEnd::Closed);
+        return server.close(CloseReason::Abandoned);
+    }
     let draining = Draining { server, id, partial, shared: at.shared.clone() };
     let (member, is_read) = (at.member.clone(), request.is_read);
     tokio::spawn(async move {
