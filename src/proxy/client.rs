@@ -41,6 +41,8 @@ pub struct Client {
     pub transactions: Vec<TransactionId>,
     /// Why the session ended, once it has.
     pub end_reason: Option<EndReason>,
+    /// Whether its current request, which waits for a connection, has a reply. Here, as the session's future is small.
+    pub wants_reply: bool,
     next_reply_id: i32,
 }
 
@@ -64,6 +66,7 @@ impl Client {
             has_metadata: false,
             transactions: Vec::new(),
             end_reason: None,
+            wants_reply: true,
             next_reply_id: 0,
         }
     }

@@ -104,16 +104,15 @@ pub async fn acquire(
     }
     let pool = client.pool.clone();
     client.entry.enter(Phase::Queueing);
+    client.wants_reply = request.has_reply();
     let deadline = request.deadline();
     let waited = match lane {
         Lane::Ordinary | Lane::Relief => {
             let class = if matches!(lane, Lane::Relief) { Class::Relief } else { Class::Ordinary };
-            or_gone(client, request, std::pin::pin!(pool.check_out(class, deadline))).await
+            or_gone(client, std::pin::pin!(pool.check_out(class, deadline))).await
         }
         // Boxed, as it is rare and would make every session larger.
-        Lane::Awaiting(permit) => {
-            or_gone(client, request, Box::pin(pool.check_out_awaiting(permit, deadline))).await
-        }
+        Lane::Awaiting(permit) => or_gone(client, Box::pin(pool.check_out_awaiting(permit, deadline))).await,
     };
     match waited {
         Some(Ok(server)) => Ok(Some(server)),
@@ -126,12 +125,11 @@ pub async fn acquire(
 /// the request in its socket and run it.
 fn or_gone<T>(
     client: &mut Client,
-    request: &Request,
     mut future: impl Future<Output = T> + Unpin,
 ) -> impl Future<Output = Option<T>> {
     std::future::poll_fn(move |cx| match Pin::new(&mut future).poll(cx) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending if request.has_reply() => client.poll_gone(cx).map(|()| None),
+        Poll::Pending if client.wants_reply => client.poll_gone(cx).map(|()| None),
         Poll::Pending => Poll::Pending,
     })
 }
