@@ -97,7 +97,7 @@ fn new_requests_get_shutdown_in_progress_and_new_connections_are_refused() {
     ] {
         let reply = other.command("test", command.clone());
         assert_eq!(reply.get_i32("code").ok(), Some(91), "{command} was answered {reply}");
-        let labels = reply.get_array("errorLabels").map(|labels| labels.clone()).unwrap_or_default();
+        let labels = reply.get_array("errorLabels").cloned().unwrap_or_default();
         let has = |label: &str| labels.iter().any(|given| given.as_str() == Some(label));
         assert!(label.is_none_or(has), "{reply}");
     }

@@ -150,7 +150,10 @@ impl Draining {
             buffer.consume(reply.header.length);
             match (more, buffer.is_empty()) {
                 (true, _) => self.partial = Some(buffer),
-                (false, true) => return Ok(self.shared.buffers.give(buffer)),
+                (false, true) => {
+                    self.shared.buffers.give(buffer);
+                    return Ok(());
+                }
                 (false, false) => return Err(ReplyError::Closed),
             }
         }
