@@ -1,6 +1,6 @@
 # Words that every script of deploy/ says: progress lines, checks, one lock. Sourced, never run.
 
-TORANA_CACHE="${TORANA_CACHE:-${HOME:-/root}/.cache/torana}"
+TORANA_CACHE="${TORANA_CACHE:-${HOME:?}/.cache/torana}"
 TORANA_REPO="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 export TORANA_CACHE TORANA_REPO
 
