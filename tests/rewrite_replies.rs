@@ -197,6 +197,12 @@ fn half_a_document_is_an_error_and_leaves_nothing_behind() {
         assert!(rewrite_reply(ReplyKind::ReplSetGetStatus, &body[..end], &names(), &mut out).is_err());
         assert_eq!(out, [7]);
     }
+    // The message is whole, the document in it is not.
+    let mut message = OpMsgBuilder::message(1, 2, MsgFlags(0), &body);
+    let last = message.len() - 1;
+    message[last] = 1;
+    assert!(rewrite_reply_message(ReplyKind::ReplSetGetStatus, &message, &names(), &mut out).is_err());
+    assert_eq!(out, [7]);
 }
 
 /// Any key that a rule speaks of, or some other.

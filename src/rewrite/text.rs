@@ -13,14 +13,12 @@ pub(super) fn replace_names(text: &[u8], map: &NameMap<'_>, out: &mut Vec<u8>) -
     while let Some(offset) = text.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == b':')) {
         let colon = at + offset;
         at = colon + 1;
-        let end = port_end(text, colon);
-        let Some((start, name)) = end.and_then(|end| known_name(text, copied, colon, end, map)) else {
-            continue;
-        };
+        let Some(end) = port_end(text, colon) else { continue };
+        let Some((start, name)) = known_name(text, copied, colon, end, map) else { continue };
         out.extend_from_slice(text.get(copied..start).unwrap_or_default());
         out.extend_from_slice(name.as_bytes());
         changed += 1;
-        (copied, at) = (end.unwrap_or(at), end.unwrap_or(at));
+        copied = end;
     }
     out.extend_from_slice(text.get(copied..).unwrap_or_default());
     changed
@@ -90,6 +88,7 @@ mod tests {
         assert_eq!(replaced("found:db1:27017:db1:27017"), "found:gate:1:gate:1");
         assert_eq!(replaced("...db1:27017..."), "...gate:1...");
         assert_eq!(replaced("mongodb://db1:27017/?x"), "mongodb://gate:1/?x");
+        assert_eq!(replaced("--db1:27017 --db2.example:27017"), "--gate:1 --gate:2");
     }
 
     #[test]
