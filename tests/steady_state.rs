@@ -49,10 +49,13 @@ fn bytes(document: &Document) -> Vec<u8> {
 
 /// A standalone server that answers every command; `getMore` of cursor 9 with a megabyte.
 fn serve(mut stream: TcpStream) {
-    let hello = bytes(&doc! { "ismaster": true, "isWritablePrimary": true, "helloOk": true, "maxBsonObjectSize": 16777216,
+    let hello = bytes(
+        &doc! { "ismaster": true, "isWritablePrimary": true, "helloOk": true, "maxBsonObjectSize": 16777216,
         "maxMessageSizeBytes": 48000000, "maxWriteBatchSize": 100000, "maxWireVersion": 17, "minWireVersion": 0,
-        "connectionId": 1, "ok": 1.0 });
-    let batch = doc! { "cursor": { "id": 0i64, "firstBatch": [{ "_id": 1, "x": "y".repeat(200) }] }, "ok": 1.0 };
+        "connectionId": 1, "ok": 1.0 },
+    );
+    let batch =
+        doc! { "cursor": { "id": 0i64, "firstBatch": [{ "_id": 1, "x": "y".repeat(200) }] }, "ok": 1.0 };
     let large = doc! { "cursor": { "id": 9i64, "nextBatch": [{ "x": "y".repeat(1 << 20) }] }, "ok": 1.0 };
     let (batch, large, done) = (bytes(&batch), bytes(&large), bytes(&doc! { "n": 1, "ok": 1.0 }));
     while let Some(message) = read_message(&mut stream) {
@@ -178,7 +181,7 @@ fn fewest(port: u16, message: &[u8], clients: usize, times: usize) -> u64 {
 fn a_forwarded_message_allocates_nothing() {
     let port = start();
     let find = command(&doc! { "find": "c", "filter": { "_id": 1 }, "lsid": { "id": bson::Binary {
-        subtype: bson::spec::BinarySubtype::Uuid, bytes: vec![1; 16] } }, "$db": "app" });
+    subtype: bson::spec::BinarySubtype::Uuid, bytes: vec![1; 16] } }, "$db": "app" });
     let get_more = command(&doc! { "getMore": 9i64, "collection": "c", "$db": "app" });
     for (what, message, clients, times) in [
         ("find", &find, 1, 200),
