@@ -267,7 +267,7 @@ fn messages_in_pieces_of_a_few_bytes_are_put_together_on_both_sides() {
 fn clients_that_leave_in_the_middle_of_everything_never_cause_a_mix_up() {
     let (fake, torana, _client) = answering_find(|peer, request| {
         let n = request.body().get_i32("n").unwrap();
-        std::thread::sleep(Duration::from_micros((n % 7) as u64 * 300));
+        std::thread::sleep(Duration::from_millis((n % 4) as u64 * 2));
         peer.ok(request)
     });
     let listen = torana.listener_of(fake.address()).to_owned();
@@ -276,7 +276,7 @@ fn clients_that_leave_in_the_middle_of_everything_never_cause_a_mix_up() {
             let listen = listen.clone();
             std::thread::spawn(move || {
                 let mut client = RawClient::connect(&listen);
-                for i in 0..120 {
+                for i in 0..60 {
                     let n = hunter * 1_000 + i;
                     let id = client.send_command("test", find(n));
                     if i % 3 == hunter % 3 {
