@@ -3,6 +3,8 @@
 //! The proxy runs on a thread of its own, whose allocations are counted; server and clients run on others. Its
 //! monitors and its ticks allocate now and then, so of several short windows the best one counts.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};

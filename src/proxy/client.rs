@@ -39,6 +39,8 @@ pub struct Client {
     pub has_metadata: bool,
     /// The open transactions that it took part in.
     pub transactions: Vec<TransactionId>,
+    /// Its last legacy write's outcome can no longer be asked for: its connection was given back.
+    pub outcome_lost: bool,
     /// Why the session ended, once it has.
     pub end_reason: Option<EndReason>,
     /// Whether its current request, which waits for a connection, has a reply. Here, as the session's future is small.
@@ -65,6 +67,7 @@ impl Client {
             entry,
             has_metadata: false,
             transactions: Vec::new(),
+            outcome_lost: false,
             end_reason: None,
             wants_reply: true,
             next_reply_id: 0,

@@ -4,38 +4,55 @@
 //! to its connection alone, so that connection is pinned to the client until the client asks, or does something
 //! else (which resets the answer on a server, too).
 
+use tokio::time::timeout;
+
 use super::client::Client;
 use super::context::{Checkout, Counted, Listener};
 use super::end::End;
 use super::exchange::{self, acquire, check_in, lane, send};
 use super::names::{self, Edit};
+use super::own_command;
 use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, receive};
 use super::request::{Request, Route};
-use crate::metrics::Outcome;
+use crate::metrics::{EndReason, Outcome};
 use crate::rewrite::ReplyKind;
 
 /// Serves a legacy write, or a getLastError without one, and all legacy writes that follow, to their getLastError.
 /// A request of another kind is left unread for the session.
 pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
+    if request.route == Route::LastError && client.outcome_lost {
+        // The connection that knows the outcome is another client's by now. No answer is better than a wrong one.
+        return Err(End::because(EndReason::LastErrorTimeout, "getLastError came after last_error_timeout"));
+    }
     let Some(mut server) = acquire(at, client, request, lane(at, request)).await? else {
         return Ok(());
     };
+    if request.route == Route::LastError {
+        forget_outcome(at, client, request, &mut server).await?;
+    }
     let mut request = *request;
     loop {
         if request.route != Route::LegacyWrite {
             return last_error(at, client, server, &request).await;
         }
+        client.outcome_lost = false;
         send(at, client, &mut server, &request).await?;
         at.member.metrics.traffic.operations.inc((request.command, Outcome::Ok));
         client.entry.enter(Phase::LastError);
         let pinned = Counted::enter(&at.member.metrics.pool.pinned);
-        let header = client.next_message().await;
+        let header = timeout(at.shared.limits.last_error_timeout, client.next_message()).await;
         drop(pinned);
         let header = match header {
-            Ok(header) => header,
-            Err(end) => {
+            Ok(Ok(header)) => header,
+            Err(_) => {
+                // The client does not ask, as drivers of that age do not for unacknowledged writes.
+                client.outcome_lost = true;
+                check_in(server);
+                return Ok(());
+            }
+            Ok(Err(end)) => {
                 // Nothing is owed on the connection, and the write itself runs to its end.
                 check_in(server);
                 return Err(end);
@@ -50,6 +67,21 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
             Err(error) => return Err(refuse::malformed(client, header, error).await),
         };
     }
+}
+
+/// A getLastError without a write of the client's own must not speak of another client's: any command in between makes
+/// the server forget (mongod's `LastError`: an error is told only to the very next request).
+async fn forget_outcome(
+    at: &Listener,
+    client: &mut Client,
+    request: &Request,
+    server: &mut Checkout,
+) -> Result<(), End> {
+    client.entry.enter(Phase::Awaiting);
+    own_command::run(&at.shared, server, &own_command::ping()).await.map(drop).map_err(|error| {
+        at.member.metrics.traffic.operations.inc((request.command, Outcome::Error));
+        exchange::broken(at, client, server, &error)
+    })
 }
 
 /// getLastError names the member that it speaks for (`writtenTo`), so its reply is rewritten like others that do.

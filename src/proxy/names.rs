@@ -13,7 +13,7 @@ use crate::metrics::Direction;
 use crate::rewrite::{
     ReplyKind, RewriteError, Rewritten, reframe, rewrite_reply_message, rewrite_request_message,
 };
-use crate::wire::{Header, Side};
+use crate::wire::{HEADER_LEN, Header, MsgFlags, Opcode, QueryFlags, Side};
 
 /// The largest reply that is edited: the largest document (16 MiB) and its envelope. None of these is near it.
 const EDITED_MAX: usize = 17 * 1024 * 1024;
@@ -36,6 +36,7 @@ pub async fn exchange(
     edits_request: bool,
 ) -> Result<(), End> {
     let mut request = *request;
+    forbid_exhaust(client, &mut request);
     if edits_request {
         edit_request(at, client, &mut request)?;
     }
@@ -54,6 +55,20 @@ pub async fn exchange(
             Err(exchange::abandoned(at, &request))
         }
         (Err(error), _) => Err(exchange::server_failed(at, client, server, &request, &error)),
+    }
+}
+
+/// A reply that is edited is one reply: permission to send more unasked is struck from the request.
+fn forbid_exhaust(client: &mut Client, request: &mut Request) {
+    let permission = match request.header.opcode {
+        Opcode::Msg if !request.has_checksum() => MsgFlags::EXHAUST_ALLOWED,
+        Opcode::Query => QueryFlags::EXHAUST,
+        _ => 0,
+    };
+    request.flags &= !permission;
+    let at = HEADER_LEN..HEADER_LEN + 4;
+    if let (true, Some(field)) = (permission != 0, client.message_mut().get_mut(at)) {
+        field.copy_from_slice(&request.flags.to_le_bytes());
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Phase {
     Awaiting = 5,
     /// A reply is being written to it.
     Writing = 6,
-    /// Holds a server connection after a legacy write until its getLastError.
+    /// Holds a server connection after a legacy write until its getLastError, for a time of its own.
     LastError = 7,
 }
 

@@ -148,7 +148,7 @@ impl Request {
                 request.is_read = true;
                 request.opens_awaiting_cursor = parsed.flags.tailable_await();
                 request.route = legacy_route(parsed.namespace, Route::Forward);
-                if parsed.flags.exhaust() {
+                if parsed.flags.exhaust() && request.route == Route::Forward {
                     request.route = Route::Exhaust;
                 }
                 request

@@ -76,8 +76,7 @@ fn shared(limits: &Limits) -> Shared {
         .with(Phase::Login, limits.login_timeout, EndReason::LoginTimeout)
         .with(Phase::Idle, limits.client_idle_timeout.unwrap_or(off), EndReason::IdleTimeout)
         .with(Phase::Reading, limits.message_timeout, EndReason::SlowMessage)
-        .with(Phase::Writing, limits.client_write_timeout, EndReason::SlowReader)
-        .with(Phase::LastError, limits.last_error_timeout, EndReason::LastErrorTimeout);
+        .with(Phase::Writing, limits.client_write_timeout, EndReason::SlowReader);
     Shared {
         buffers: BufferPool::default(),
         registry: Registry::new(phases),
