@@ -38,10 +38,14 @@ pub use traffic::TrafficMetrics;
 
 use builder::{Builder, Group};
 
+/// Fills gauges with what they show; false when it has nothing to show any more.
+type Filler = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// All metrics of one torana process.
 pub struct Metrics {
     registry: Registry,
     members: Mutex<HashMap<(String, String), Arc<MemberMetrics>>>,
+    fillers: Mutex<Vec<Filler>>,
     /// What belongs to the process as a whole.
     pub process: ProcessMetrics,
 }
@@ -51,7 +55,8 @@ impl Metrics {
     pub fn new() -> Arc<Metrics> {
         let mut builder = Builder::new(&[]);
         let process = ProcessMetrics::new(&mut builder);
-        let metrics = Metrics { registry: Registry::new(), members: Mutex::default(), process };
+        let (members, fillers) = (Mutex::default(), Mutex::default());
+        let metrics = Metrics { registry: Registry::new(), members, fillers, process };
         metrics.register(builder.finish());
         Arc::new(metrics)
     }
@@ -78,8 +83,15 @@ impl Metrics {
         }
     }
 
+    /// Calls `fill` before each rendering, so that gauges of what is counted elsewhere are never old; no more once it
+    /// returned false. It must not block, nor call back into this.
+    pub fn fill_by(&self, fill: impl Fn() -> bool + Send + Sync + 'static) {
+        self.fillers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(fill));
+    }
+
     /// Everything in Prometheus' text format, version 0.0.4.
     pub fn render(&self) -> String {
+        self.fillers.lock().unwrap_or_else(PoisonError::into_inner).retain(|fill| fill());
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
             error!(%error, "metrics cannot be rendered");
             String::new()

@@ -73,8 +73,13 @@ fn state(kind: MemberKind) -> metrics::MemberState {
 }
 
 impl Observer {
-    /// Copies what the monitors know into the gauges.
-    pub fn show_member(&self, member: &topology::Member) {
+    /// Copies the pools' numbers and what the monitors know into the gauges.
+    pub fn show(&self, status: &Status, member: &topology::Member) {
+        self.show_pools(status);
+        self.show_member(member);
+    }
+
+    fn show_member(&self, member: &topology::Member) {
         let metrics = &self.0.topology;
         metrics.state.set(state(member.kind()));
         let copy = member.hello.latest();
@@ -88,8 +93,7 @@ impl Observer {
         }
     }
 
-    /// Copies the pool's numbers into the gauges.
-    pub fn show(&self, status: &Status) {
+    fn show_pools(&self, status: &Status) {
         let pool = &self.0.pool;
         let gauges = [
             (&pool.size, status.size + status.connecting),

@@ -26,7 +26,7 @@ use crate::topology::{
     self, GroupNames, HostPort, PortMap, PortOptions, PortOverride, Topology, TopologyEvent, TopologyOptions,
 };
 
-/// How often gauges are filled, orphaned transactions looked for and failed listeners tried again.
+/// How often orphaned transactions are looked for and failed listeners tried again.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often the log says what a set that is not there yet is waiting for.
@@ -41,7 +41,6 @@ struct Group {
 /// One member that is served.
 struct Running {
     member: Arc<Member>,
-    observer: Observer,
     /// By group; `None` where the address could not be bound.
     listeners: Vec<Option<(u32, Accepting)>>,
 }
@@ -147,7 +146,6 @@ impl SetRunner {
             }
             TopologyEvent::PrimaryChanged(change) => self.primary_changed(&change),
         }
-        self.show();
     }
 
     fn primary_changed(&self, change: &topology::PrimaryChange) {
@@ -215,9 +213,14 @@ impl SetRunner {
             closes: CloseRate::default(),
             metrics,
         });
+        let (shown, shower) = (Arc::downgrade(&member), observer);
+        self.metrics.fill_by(move || {
+            let member = shown.upgrade();
+            member.inspect(|member| shower.show(&member.pools.status(), &member.monitored)).is_some()
+        });
         tracing::info!(set = %self.set.name, member = %name, "member added");
         let listeners = self.groups.iter().map(|_| None).collect();
-        self.members.insert(name, Running { member, observer, listeners });
+        self.members.insert(name, Running { member, listeners });
     }
 
     fn remove(&mut self, name: &str) {
@@ -266,17 +269,9 @@ impl SetRunner {
     async fn on_tick(&mut self) {
         // An address that was taken may be free by now; the error was logged when it was new.
         let _ = self.listen().await;
-        self.show();
         let after = self.shared.limits.transaction_orphan_timeout;
         for (id, member) in self.set.transactions.take_orphans(after) {
             tokio::spawn(abort(self.shared.clone(), member, own_command::abort_transaction(&id)));
-        }
-    }
-
-    fn show(&self) {
-        for running in self.members.values() {
-            running.observer.show(&running.member.pools.status());
-            running.observer.show_member(&running.member.monitored);
         }
     }
 }
