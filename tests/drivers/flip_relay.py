@@ -37,8 +37,11 @@ def cstring_end(data, at):
     return data.index(0, at)
 
 
-def places(data, at, path=()):
-    """(path, offset) of the bytes of a BSON document at `at` that the comparison does not replace."""
+def places(data, at, path=(), named=True):
+    """(path, offset) of the bytes of a BSON document at `at` that the comparison does not replace.
+
+    Not `named`: an array, whose keys ("0", "1", ...) no driver looks at or shows.
+    """
     end = at + int32(data, at)
     at += 4
     while at < end - 1:
@@ -49,14 +52,15 @@ def places(data, at, path=()):
         value = name_end + 1
         skipped = key in SKIPPED_KEYS or (path[-1:] == ("cursor",) and key == "id")
         if not skipped:
-            yield here + ("(key)",), at + 1
+            if named:
+                yield here + ("(key)",), at + 1
             yield from value_places(data, kind, value, here)
         at = value + size(data, kind, value)
 
 
 def value_places(data, kind, at, path):
     if kind in (DOCUMENT, ARRAY):
-        yield from places(data, at, path)
+        yield from places(data, at, path, kind == DOCUMENT)
     elif kind in STRINGS:
         text = data[at + 4:at + 3 + int32(data, at)]
         # Text with an id or a time in it is compared without them.
@@ -105,8 +109,9 @@ def command_of(request):
     else:
         return "legacy", True
     name = request[at + 5:cstring_end(request, at + 5)].decode().lower()
-    # Only commands of an application carry a session; the driver's own hellos have none.
-    return name, name not in HELLO or b"\x05id\x00" in request
+    # Only commands of an application carry a session; the driver's own hellos, and an old one's pings, have none.
+    monitoring = HELLO if opcode == OP_MSG else (*HELLO, "ping")
+    return name, name not in monitoring or b"\x05id\x00" in request
 
 
 class Flipper:

@@ -23,7 +23,7 @@ DURATION_KEYS = {
     "executionTimeMillis", "executionTimeMillisEstimate", "uptime", "uptimeMillis", "uptimeEstimate", "pingMs", "secs_running",
     "microsecs_running", "saveState", "restoreState", "works", "needYield", "waitingForFlowControl", "timeReadingMicros", "lastStableRecoveryTimestamp",
     "optimesDurable", "newTermAppliedDate", "durationMillis", "operationTimeMillis", "millis", "electionTime", "collectionScans", "totalSecondsInReplication",
-    "tooStale", "syncMillis", "totalOplogSlotDurationMicros", "cpuNanos",
+    "tooStale", "syncMillis", "wtime", "waited", "totalOplogSlotDurationMicros", "cpuNanos",
 }
 CURSOR_LIST_KEYS = {"cursorsKilled", "cursorsNotFound", "cursorsAlive", "cursorsUnknown"}
 # Ephemeral addresses of clients, and the servers' idea of ours.
@@ -51,7 +51,7 @@ HEX24 = re.compile(r"\b[0-9a-f]{24}\b")
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 TIMESTAMP = re.compile(r"Timestamp\(\d{9,}, \d+\)")
 CURSOR_TEXT = re.compile(r"(cursor(?: id)?:? )(-?\d{6,})")
-TXN_TEXT = re.compile(r"(txnNumber:? |[Tt]ransaction (?:with )?(?:number )?(?:is )?)(\d+)")
+TXN_TEXT = re.compile(r"(txnNumber:? |[Tt]ransaction (?:with )?(?:number )?(?:is )?)(-?\d+)")
 LSID_TEXT = re.compile(r"(lsid|session) [A-Za-z0-9+/=_-]{20,}(?: - [A-Za-z0-9+/=_ -]*)*")
 # `conn12` is the server's name of a connection, `connection 7 to` the Node.js driver's.
 CONN_TEXT = re.compile(r"\bconn\d+\b|\bconnection \d+(?= to )")
