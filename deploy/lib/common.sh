@@ -1,5 +1,7 @@
 # Words that every script of deploy/ says: progress lines, checks, one lock. Sourced, never run.
 
+# Some runners start without HOME; cargo and npm then look into the password file too.
+export HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
 TORANA_CACHE="${TORANA_CACHE:-${HOME:?}/.cache/torana}"
 TORANA_REPO="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 export TORANA_CACHE TORANA_REPO
