@@ -68,7 +68,7 @@ impl<'a> Fields<'a> {
                 continue;
             }
             match element.key {
-                b"$db" => fields.database = value.as_str().unwrap_or_default().as_bytes(),
+                b"$db" => fields.database = value.as_string_bytes().unwrap_or_default(),
                 b"maxTimeMS" => fields.max_time_ms = value.as_i64(),
                 b"lsid" => session = value.as_document().and_then(session_id),
                 b"txnNumber" => number = value.as_i64(),
@@ -120,7 +120,7 @@ impl<'a> Fields<'a> {
     fn first(&mut self, key: &'a [u8], value: crate::doc::Value<'a>) {
         self.name = key;
         self.command = Command::named(key);
-        self.collection = value.as_str().map(str::as_bytes);
+        self.collection = value.as_string_bytes();
         if value.kind == BsonType::Int64 || value.kind == BsonType::Int32 {
             self.cursor_id = value.as_i64();
         }

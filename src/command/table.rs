@@ -31,7 +31,7 @@ macro_rules! commands {
     };
 }
 
-// Sorted by name, after `other`: looked up by bisection. Unknown commands count as writes, because ending a write
+// Sorted by name, after `other`. Unknown commands count as writes, because ending a write
 // half-way is the error that cannot be mended.
 commands! {
     "_isSelf" => Read,
@@ -155,6 +155,40 @@ commands! {
     "whatsmyuri" => WhatsMyUri,
 }
 
+/// Slots of the hash table over the names: a power of two, several times their number, so that probes are short.
+const SLOTS: usize = 512;
+
+/// Names longer than this share the hash of their front.
+const HASHED: usize = 32;
+
+/// Places in [`TABLE`] by the hash of their names, with linear probing; 0 where nothing is.
+static PLACES: [u8; SLOTS] = places();
+
+const fn places() -> [u8; SLOTS] {
+    let mut places = [0; SLOTS];
+    let mut place = 1;
+    while place < TABLE.len() {
+        let mut slot = slot(TABLE[place].0.as_bytes());
+        while places[slot] != 0 {
+            slot = (slot + 1) % SLOTS;
+        }
+        places[slot] = place as u8;
+        place += 1;
+    }
+    places
+}
+
+/// Where the search for `name` begins: FNV-1a, folded.
+const fn slot(name: &[u8]) -> usize {
+    let mut hash: u32 = 0x811c_9dc5;
+    let mut at = 0;
+    while at < name.len() && at < HASHED {
+        hash = (hash ^ name[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    (hash ^ (hash >> 16)) as usize % SLOTS
+}
+
 /// A command of the table, by its place there: what metrics and classification work with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Command(u8);
@@ -167,10 +201,14 @@ impl Command {
 
     /// The command called `name`, by MongoDB's own spelling.
     pub fn named(name: &[u8]) -> Command {
-        let known = &TABLE[1..];
-        match known.binary_search_by(|(entry, _)| entry.as_bytes().cmp(name)) {
-            Ok(place) => Command(place as u8 + 1),
-            Err(_) => Command::OTHER,
+        let mut slot = slot(name);
+        loop {
+            let place = PLACES[slot];
+            // An empty slot leads to `other`, which is nobody's name.
+            if place == 0 || TABLE[usize::from(place)].0.as_bytes() == name {
+                return Command(place);
+            }
+            slot = (slot + 1) % SLOTS;
         }
     }
 
@@ -206,11 +244,19 @@ mod tests {
     }
 
     #[test]
+    fn a_search_looks_at_few_names() {
+        let longest = PLACES.split(|place| *place == 0).map(<[u8]>::len).max().unwrap();
+        assert!(longest <= 8, "{longest} names in a row");
+    }
+
+    #[test]
     fn every_name_is_found_and_others_are_other() {
         for command in Command::all().skip(1) {
             assert_eq!(Command::named(command.name().as_bytes()), command);
         }
-        assert_eq!(Command::named(b"FIND"), Command::OTHER);
+        for name in [b"FIND".as_slice(), b"", b"fin", b"finds", &[b'x'; 1000]] {
+            assert_eq!(Command::named(name), Command::OTHER);
+        }
         assert_eq!(Command::named(b"other").kind(), Kind::Write);
     }
 }

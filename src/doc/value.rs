@@ -34,7 +34,7 @@ pub enum BsonType {
 impl BsonType {
     /// The type with this number.
     #[inline]
-    pub fn from_u8(number: u8) -> Option<BsonType> {
+    pub const fn from_u8(number: u8) -> Option<BsonType> {
         use BsonType::*;
         const BY_NUMBER: [BsonType; 19] = [
             Double,
@@ -58,7 +58,7 @@ impl BsonType {
             Decimal128,
         ];
         match number {
-            0x01..=0x13 => BY_NUMBER.get(usize::from(number) - 1).copied(),
+            0x01..=0x13 => Some(BY_NUMBER[number as usize - 1]),
             0x7f => Some(MaxKey),
             0xff => Some(MinKey),
             _ => None,
@@ -68,30 +68,60 @@ impl BsonType {
     /// Bytes of the value of this type at the front of `bytes`. May be more than there are: the caller compares.
     #[inline]
     pub(super) fn value_length(self, bytes: &[u8]) -> Result<usize, DocError> {
-        let prefixed = |extra: usize, least: i32| -> Result<usize, DocError> {
-            let length = read_i32(bytes, 0).ok_or(DocError::Truncated)?;
-            if length < least {
-                return Err(DocError::ValueLength);
-            }
-            let total = length as usize + extra;
-            if total > bytes.len() { Err(DocError::ValueLength) } else { Ok(total) }
+        let (extra, least) = match LAYOUTS[self as usize] {
+            Layout::Fixed(length) => return Ok(usize::from(length)),
+            Layout::Prefixed { extra, least } => (usize::from(extra), i32::from(least)),
+            Layout::Regex => return regex_length(bytes),
         };
-        Ok(match self {
-            BsonType::Undefined | BsonType::Null | BsonType::MaxKey | BsonType::MinKey => 0,
-            BsonType::Boolean => 1,
-            BsonType::Int32 => 4,
-            BsonType::Double | BsonType::DateTime | BsonType::Timestamp | BsonType::Int64 => 8,
-            BsonType::ObjectId => 12,
-            BsonType::Decimal128 => 16,
-            BsonType::String | BsonType::Code | BsonType::Symbol => prefixed(4, 1)?,
-            BsonType::Document | BsonType::Array => prefixed(0, 5)?,
-            BsonType::CodeWithScope => prefixed(0, 14)?,
-            BsonType::Binary => prefixed(5, 0)?,
-            BsonType::DbPointer => prefixed(16, 1)?,
-            BsonType::Regex => regex_length(bytes)?,
-        })
+        let length = read_i32(bytes, 0).ok_or(DocError::Truncated)?;
+        if length < least {
+            return Err(DocError::ValueLength);
+        }
+        let total = length as usize + extra;
+        if total > bytes.len() { Err(DocError::ValueLength) } else { Ok(total) }
+    }
+
+    const fn layout(self) -> Layout {
+        match self {
+            BsonType::Undefined | BsonType::Null | BsonType::MaxKey | BsonType::MinKey => Layout::Fixed(0),
+            BsonType::Boolean => Layout::Fixed(1),
+            BsonType::Int32 => Layout::Fixed(4),
+            BsonType::Double | BsonType::DateTime | BsonType::Timestamp | BsonType::Int64 => Layout::Fixed(8),
+            BsonType::ObjectId => Layout::Fixed(12),
+            BsonType::Decimal128 => Layout::Fixed(16),
+            BsonType::String | BsonType::Code | BsonType::Symbol => Layout::Prefixed { extra: 4, least: 1 },
+            BsonType::Document | BsonType::Array => Layout::Prefixed { extra: 0, least: 5 },
+            BsonType::CodeWithScope => Layout::Prefixed { extra: 0, least: 14 },
+            BsonType::Binary => Layout::Prefixed { extra: 5, least: 0 },
+            BsonType::DbPointer => Layout::Prefixed { extra: 16, least: 1 },
+            BsonType::Regex => Layout::Regex,
+        }
     }
 }
+
+/// How long a type's values are.
+#[derive(Clone, Copy)]
+enum Layout {
+    /// This many bytes.
+    Fixed(u8),
+    /// As many as an `i32` in front says, which is at least `least`, and `extra` more.
+    Prefixed { extra: u8, least: u8 },
+    /// Two strings without a length.
+    Regex,
+}
+
+/// By type number: a lookup instead of a branch that no processor can predict.
+static LAYOUTS: [Layout; 256] = {
+    let mut layouts = [Layout::Fixed(0); 256];
+    let mut number = 0;
+    while number < layouts.len() {
+        if let Some(kind) = BsonType::from_u8(number as u8) {
+            layouts[number] = kind.layout();
+        }
+        number += 1;
+    }
+    layouts
+};
 
 fn regex_length(bytes: &[u8]) -> Result<usize, DocError> {
     let mut zeros = bytes.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at);
@@ -108,12 +138,17 @@ pub struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The text of a string; `None` for other types and for what is not UTF-8.
-    pub fn as_str(&self) -> Option<&'a str> {
+    /// The bytes of a string without its length and end, not checked to be UTF-8; `None` for other types.
+    pub fn as_string_bytes(&self) -> Option<&'a [u8]> {
         if self.kind != BsonType::String {
             return None;
         }
-        std::str::from_utf8(self.bytes.get(4..self.bytes.len().checked_sub(1)?)?).ok()
+        self.bytes.get(4..self.bytes.len().checked_sub(1)?)
+    }
+
+    /// The text of a string; `None` for other types and for what is not UTF-8.
+    pub fn as_str(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.as_string_bytes()?).ok()
     }
 
     /// A whole number of any numeric type, as the server's own "safeNumberLong" takes it: doubles are cut off.

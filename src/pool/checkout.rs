@@ -39,9 +39,13 @@ impl<C: Connect> Checkout<C> {
 
     /// Gives the connection back, to the oldest waiter if there is one. Only for a connection on which every reply
     /// has been read. One that has become stale or too old is closed instead.
-    pub fn finish(mut self) {
+    pub fn finish(self) {
+        self.finish_at(Instant::now());
+    }
+
+    /// As [`finish`](Self::finish) for callers who know the time: the checkout ends at `now`.
+    pub fn finish_at(mut self, now: Instant) {
         let Some(mut object) = self.object.take() else { return };
-        let now = Instant::now();
         let shared = &*self.shared;
         shared.events.checked_in(now.saturating_duration_since(object.since));
         if let Some(reason) = shared.age(&object, now) {

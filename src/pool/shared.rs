@@ -134,12 +134,12 @@ impl<C: Connect> Shared<C> {
     }
 
     /// An idle connection and a place of `class`, which passes to the caller's checkout.
-    pub(super) fn take_idle(&self, class: Class) -> Option<Object<C>> {
+    pub(super) fn take_idle(&self, class: Class, now: Instant) -> Option<Object<C>> {
         let permit = match class {
             Class::Ordinary => Some(self.ordinary.try_acquire().ok()?),
             Class::Relief => None,
         };
-        let object = self.pop_usable()?;
+        let object = self.pop_usable(now)?;
         if let Some(permit) = permit {
             permit.forget(); // the checkout's own end gives it back
         }
@@ -158,9 +158,9 @@ impl<C: Connect> Shared<C> {
     }
 
     /// The connection returned last that is fit for use. Others that come up are closed.
-    pub(super) fn pop_usable(&self) -> Option<Object<C>> {
+    pub(super) fn pop_usable(&self, now: Instant) -> Option<Object<C>> {
         while let Some(object) = self.pop() {
-            if let Some(object) = self.usable(object) {
+            if let Some(object) = self.usable(object, now) {
                 return Some(object);
             }
         }
@@ -168,8 +168,7 @@ impl<C: Connect> Shared<C> {
     }
 
     /// The connection if it is fit for use; otherwise it is closed.
-    pub(super) fn usable(&self, mut object: Object<C>) -> Option<Object<C>> {
-        let now = Instant::now();
+    pub(super) fn usable(&self, mut object: Object<C>, now: Instant) -> Option<Object<C>> {
         if let Some(reason) = self.fault(&mut object, now) {
             self.discard(object, reason);
             return None;

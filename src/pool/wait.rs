@@ -45,7 +45,7 @@ pub(super) async fn check_out<C: Connect>(
     awaiting: Option<AwaitingPermit<C>>,
     deadline: Option<Instant>,
 ) -> Result<Checkout<C>, CheckoutError> {
-    if let Some(object) = shared.take_idle(class) {
+    if let Some(object) = shared.take_idle(class, Instant::now()) {
         return Ok(Checkout::begin(shared, object, class, awaiting, Duration::ZERO));
     }
     let _queued = Counted::new(&shared.waiting);
@@ -61,14 +61,14 @@ pub(super) async fn check_out<C: Connect>(
         Class::Relief => None,
     };
     let object = loop {
-        if let Some(object) = shared.pop_usable() {
+        if let Some(object) = shared.pop_usable(Instant::now()) {
             break object;
         }
         let _starved = Counted::new(&shared.starved);
         shared.wake_connector.notify_one();
         let mut acquire = pin!(shared.available.acquire());
         poll_fn(|cx| patience.poll(acquire.as_mut(), cx)).await?.forget();
-        if let Some(object) = shared.pop_assigned().and_then(|object| shared.usable(object)) {
+        if let Some(object) = shared.pop_assigned().and_then(|object| shared.usable(object, Instant::now())) {
             break object;
         }
     };

@@ -50,6 +50,11 @@ impl Buffer {
         self.end - self.start
     }
 
+    /// Whether it is of the size that requests and most replies are read into.
+    pub fn is_usual(&self) -> bool {
+        self.bytes.len() == BUFFER_LEN
+    }
+
     /// Room behind the unread bytes.
     pub fn space(&mut self) -> &mut [u8] {
         &mut self.bytes[self.end..]

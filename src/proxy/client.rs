@@ -27,6 +27,8 @@ pub struct Client {
     stream: TcpStream,
     /// Bytes read from the client: the current request, and what it sent behind it. `None` while there are none.
     input: Option<Buffer>,
+    /// The buffer of the request that is on the server, empty, for its reply to be read into.
+    spare: Option<Buffer>,
     /// Its share of the memory for large requests, while it holds one.
     large: Option<OwnedSemaphorePermit>,
     /// The listener that it came in on.
@@ -62,6 +64,7 @@ impl Client {
             pool,
             stream,
             input: None,
+            spare: None,
             large: None,
             listener,
             entry,
@@ -128,6 +131,34 @@ impl Client {
         self.large = None;
     }
 
+    /// Drops the current request of `length` bytes, which was sent, and keeps its buffer for the reply.
+    pub fn sent(&mut self, length: usize) {
+        if let Some(mut input) = self.input.take() {
+            input.consume(length);
+            match input.is_empty() {
+                true => self.reuse(input),
+                false => self.input = Some(input),
+            }
+        }
+        self.large = None;
+    }
+
+    /// Keeps `buffer`, whatever is in it, for what is read next. An idle client gives it back.
+    pub fn reuse(&mut self, mut buffer: Buffer) {
+        match buffer.is_usual() && self.spare.is_none() {
+            true => {
+                buffer.clear();
+                self.spare = Some(buffer);
+            }
+            false => self.listener.shared.buffers.give(buffer),
+        }
+    }
+
+    /// The buffer that was kept, if one was.
+    pub fn take_spare(&mut self) -> Option<Buffer> {
+        self.spare.take()
+    }
+
     /// Its request is done with: it is idle, or in the middle of its next message, which has its time from now on.
     pub fn rests(&self) {
         self.entry.enter(if self.input.is_none() { Phase::Idle } else { Phase::Reading });
@@ -137,7 +168,13 @@ impl Client {
     /// behind the current request; beyond that they stay in the kernel, and its leaving is seen later.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let mut input = self.input.take().unwrap_or_else(|| self.listener.shared.buffers.take());
+            // Mostly nothing comes, and then no buffer is needed to find that out.
+            match self.stream.poll_read_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+            let mut input = self.next_buffer();
             if input.space().is_empty() {
                 self.input = Some(input);
                 return Poll::Pending;
@@ -155,6 +192,11 @@ impl Client {
 
     /// Writes all of `bytes`. Not cancel safe: a cancelled call may have written part, the connection must be closed.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
+        // Mostly there is room, and then asking for it first costs more than trying.
+        if let Ok(written) = self.stream.try_write(bytes) {
+            self.entry.progress();
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
         while !bytes.is_empty() {
             match self.stream.write(bytes).await {
                 Ok(0) | Err(_) => return Err(End::gone()),
@@ -167,7 +209,7 @@ impl Client {
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, End>> {
         loop {
-            let mut input = self.input.take().unwrap_or_else(|| self.listener.shared.buffers.take());
+            let mut input = self.next_buffer();
             let limit = self.listener.shared.limits.message_max;
             match Header::peek(input.unread(), Side::Client, limit) {
                 Ok(Some(header)) if input.len() >= header.length => {
@@ -211,6 +253,11 @@ impl Client {
         if let Some(input) = &mut self.input {
             input.reserve(length + WATCH_ROOM);
         }
+    }
+
+    fn next_buffer(&mut self) -> Buffer {
+        let kept = self.input.take().or_else(|| self.spare.take());
+        kept.unwrap_or_else(|| self.listener.shared.buffers.take())
     }
 
     fn keep(&mut self, input: Buffer) {

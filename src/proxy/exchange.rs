@@ -53,11 +53,11 @@ pub async fn forward_as(
         check_in(server);
         return Ok(());
     }
-    let sent = Instant::now();
     client.entry.enter(Phase::Awaiting);
     match receive(client, &mut server, id, None).await {
         Ok(Arrival::Reply(reply)) => {
-            at.member.metrics.traffic.server_latency.observe(request.command, sent.elapsed().as_secs_f64());
+            let took = reply.arrived.saturating_duration_since(server.since());
+            at.member.metrics.traffic.server_latency.observe(request.command, took.as_secs_f64());
             deliver(at, client, server, request, reply, true).await
         }
         Ok(Arrival::ClientGone(partial)) => {
@@ -95,8 +95,8 @@ pub async fn acquire(
 ) -> Result<Option<Checkout>, End> {
     let pool = &client.pool;
     let at_once = match &lane {
-        Lane::Ordinary => pool.try_check_out(Class::Ordinary),
-        Lane::Relief => pool.try_check_out(Class::Relief),
+        Lane::Ordinary => pool.try_check_out_at(Class::Ordinary, request.received),
+        Lane::Relief => pool.try_check_out_at(Class::Relief, request.received),
         Lane::Awaiting(_) => None,
     };
     if at_once.is_some() {
@@ -179,7 +179,7 @@ pub async fn send(
     let traffic = &at.member.metrics.traffic;
     traffic.server_sent_bytes.inc_by(length as u64);
     traffic.forwarded.inc(Direction::Request);
-    client.consume(length);
+    client.sent(length);
     written.map(|()| id).map_err(|error| {
         traffic.operations.inc((request.command, Outcome::Error));
         notice::connection_failed(at, &client.pool, server.generation());
@@ -226,12 +226,13 @@ pub async fn deliver(
     }
     // Before the client has all of it: the connection may serve the next one meanwhile.
     match is_clean {
+        true if is_whole => server.finish_at(reply.arrived),
         true => check_in(server),
         // Bytes that nobody asked for follow.
         false => server.close(CloseReason::Error),
     }
     client.write(reply.bytes()).await?;
-    at.shared.buffers.give(reply.buffer);
+    client.reuse(reply.buffer);
     at.member.metrics.traffic.in_proxy.observe(request.received.elapsed().as_secs_f64());
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! connection it holds half-way.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -113,6 +113,8 @@ pub struct Registry {
     clients: Mutex<HashMap<i32, (Arc<Entry>, AbortHandle)>>,
     limits: PhaseLimits,
     draining: watch::Sender<bool>,
+    /// The same, for every message to look at.
+    is_draining: AtomicBool,
 }
 
 impl Registry {
@@ -124,6 +126,7 @@ impl Registry {
             clients: Mutex::default(),
             limits,
             draining: watch::Sender::new(false),
+            is_draining: AtomicBool::new(false),
         }
     }
 
@@ -173,13 +176,14 @@ impl Registry {
 
     /// From now on requests outside open transactions are refused with ShutdownInProgress.
     pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
         self.draining.send_replace(true);
     }
 
     /// Whether the proxy is shutting down.
     #[inline]
     pub fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        self.is_draining.load(Ordering::Relaxed)
     }
 
     /// Becomes true when the proxy begins to shut down.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
@@ -44,7 +44,12 @@ impl ServerConnection {
 
     /// Writes all of `bytes`. Not cancel safe: a cancelled call may have written part, the connection must be closed.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await
+        // Mostly there is room, and then asking for it first costs more than trying.
+        let written = self.stream.try_write(bytes).unwrap_or(0);
+        match bytes.get(written..) {
+            Some(rest) if !rest.is_empty() => self.stream.write_all(rest).await,
+            _ => Ok(()),
+        }
     }
 
     /// Reads into `buf`; 0 bytes read mean that the server closed the connection. Cancel safe.
@@ -66,18 +71,13 @@ impl ServerConnection {
 impl pool::Connection for ServerConnection {
     /// Whether an idle connection is closed or has bytes that nobody asked for. Either way it must not be used.
     fn is_broken(&mut self, idle: Duration) -> bool {
-        // The waker is replaced by the next real poll: nobody waits on an idle connection.
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.stream.poll_read_ready(&mut cx) {
-            Poll::Pending if idle < LOOK_AFTER => false,
-            Poll::Pending => !self.nothing_to_read(),
-            Poll::Ready(Err(_)) => true,
-            // Readiness may be left over from a read that filled its buffer: only a read can tell.
-            Poll::Ready(Ok(())) => !matches!(
-                self.stream.try_read(&mut [0; 1]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock
-            ),
-        }
+        // No system call while the event loop has reported nothing. What it has reported may be left over from a
+        // read that filled its buffer: then only a read can tell.
+        let nothing_seen = matches!(
+            self.stream.try_read(&mut [0; 1]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock
+        );
+        !nothing_seen || (idle >= LOOK_AFTER && !self.nothing_to_read())
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod drivers;
 mod idle;
+mod instructions;
 mod many;
 mod parts;
 mod rig;
@@ -33,7 +34,9 @@ enum Scenario {
     Streams,
     /// Three null servers, 3,000 idle drivers (18,000 sockets): CPU
     Drivers,
-    /// All of them
+    /// Null server, 1, 16 and 64 clients: instructions an operation in the proxy's own code, by valgrind
+    Instructions,
+    /// All of them but instructions
     All,
 }
 
@@ -49,7 +52,7 @@ pub struct RunArgs {
     /// HAProxy's binary; without it its column stays empty
     #[arg(long)]
     haproxy: Option<PathBuf>,
-    /// mongod's binary, for all scenarios but null and drivers
+    /// mongod's binary, for all scenarios but null, instructions and drivers
     #[arg(long)]
     mongod: Option<PathBuf>,
     /// Only these
@@ -133,6 +136,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
             Scenario::Idle => idle::run(&rig)?,
             Scenario::Streams => streams::run(&rig)?,
             Scenario::Drivers => drivers::run(&rig)?,
+            Scenario::Instructions => instructions::run(&rig)?,
             Scenario::All => Vec::new(),
         };
         tables.iter().map(Table::markdown).for_each(|table| println!("{table}"));

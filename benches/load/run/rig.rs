@@ -1,7 +1,7 @@
 //! What a scenario is put together from: a server (null or real), and in front of it torana, HAProxy or nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ const OTHERS_CPU: &str = "1";
 pub(super) struct Rig {
     pub(super) args: RunArgs,
     own: PathBuf,
+    /// A program and its arguments to run proxies under; mostly none.
+    wrapper: Vec<String>,
 }
 
 /// A server and its address.
@@ -69,9 +71,23 @@ fn text(arguments: &[&str]) -> Vec<String> {
 impl Rig {
     /// Checks nothing yet; a missing program is told of when it is needed.
     pub(super) fn new(args: RunArgs) -> Result<Rig> {
-        let rig = Rig { args, own: std::env::current_exe()? };
+        let rig = Rig { args, own: std::env::current_exe()?, wrapper: Vec::new() };
         rig.pin(std::process::id(), OTHERS_CPU)?;
         Ok(rig)
+    }
+
+    /// The same, with proxies run under `wrapper`: a program and its arguments.
+    pub(super) fn under(&self, wrapper: Vec<String>) -> Rig {
+        Rig { args: self.args.clone(), own: self.own.clone(), wrapper }
+    }
+
+    fn start_proxy(&self, name: &str, program: &Path, args: &[String]) -> Result<Process> {
+        let Some((first, rest)) = self.wrapper.split_first() else {
+            return Process::start(name, program, args);
+        };
+        let program = program.display().to_string();
+        let args: Vec<String> = rest.iter().chain([&program]).chain(args).cloned().collect();
+        Process::start(name, Path::new(first), &args)
     }
 
     /// With `--pin`, moves a process (and what it starts from now on) to one CPU.
@@ -158,7 +174,7 @@ impl Rig {
         let config = Scratch::new(&format!("haproxy-{first}"))?;
         let file = config.write("haproxy.cfg", &text)?;
         let process =
-            Process::start("HAProxy", program, &["-db".into(), "-f".into(), file.display().to_string()])?;
+            self.start_proxy("HAProxy", program, &["-db".into(), "-f".into(), file.display().to_string()])?;
         for target in &targets {
             wait_for_listener(*target).context("HAProxy does not answer")?;
         }
@@ -179,7 +195,7 @@ impl Rig {
             "--admin",
             &local(first + count).to_string(),
         ]));
-        let process = Process::start("torana", program, &args)?;
+        let process = self.start_proxy("torana", program, &args)?;
         let ready = process.wait_for_line("torana ready:")?;
         let targets = listeners(&ready, servers)?;
         Ok(Subject { kind: Kind::Torana, targets, process: Some(process), _config: None })
