@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::address::HostPort;
+use super::dial::Dial;
 use super::event::TopologyEvent;
 use super::hello_copy::HelloCopy;
 use super::member::Member;
@@ -31,7 +32,8 @@ const FAR: Duration = Duration::from_secs(3600);
 
 /// The driver of one topology.
 #[derive(Debug)]
-pub(super) struct Driver {
+pub(super) struct Driver<D> {
+    dial: Arc<D>,
     state: SetState,
     servers: Vec<Monitored>,
     next_id: u64,
@@ -59,16 +61,18 @@ impl Drop for Monitored {
     }
 }
 
-impl Driver {
+impl<D: Dial> Driver<D> {
     pub(super) fn new(
         state: SetState,
+        dial: D,
         options: Arc<MonitorOptions>,
         shared: Arc<Shared>,
         events: mpsc::Sender<TopologyEvent>,
-    ) -> Driver {
+    ) -> Driver<D> {
         let (reports_in, reports) = mpsc::channel(64);
         let (servers, waiting) = (Vec::new(), VecDeque::new());
-        Driver { state, servers, next_id: 0, options, shared, reports, reports_in, events, waiting }
+        let dial = Arc::new(dial);
+        Driver { dial, state, servers, next_id: 0, options, shared, reports, reports_in, events, waiting }
     }
 
     /// Runs until it is dropped, and its monitors with it.
@@ -79,6 +83,11 @@ impl Driver {
             let now = Instant::now();
             let timeout = self.state.next_timeout(now).unwrap_or(now + FAR);
             tokio::select! {
+                biased; // one seed, one course of events. The first branch ends with the queue, so none starves.
+                permit = events.reserve(), if !self.waiting.is_empty() => match permit {
+                    Ok(permit) => if let Some(event) = self.waiting.pop_front() { permit.send(event) },
+                    Err(_) => self.waiting.clear(),
+                },
                 report = self.reports.recv() => {
                     let Some((id, report)) = report else { return };
                     self.on_report(id, report);
@@ -87,10 +96,6 @@ impl Driver {
                     let actions = self.state.on_time(Instant::now());
                     self.carry_out(actions);
                 }
-                permit = events.reserve(), if !self.waiting.is_empty() => match permit {
-                    Ok(permit) => if let Some(event) = self.waiting.pop_front() { permit.send(event) },
-                    Err(_) => self.waiting.clear(),
-                },
             }
         }
     }
@@ -184,8 +189,8 @@ impl Driver {
         let id = self.next_id;
         let member = Arc::new(Member::new(address.clone(), self.options.connect_timeout));
         let requests = member.requests().clone();
-        let (options, reports) = (self.options.clone(), self.reports_in.clone());
-        let monitor = Monitor { address, id, options, requests, reports };
+        let (dial, options, reports) = (self.dial.clone(), self.options.clone(), self.reports_in.clone());
+        let monitor = Monitor { dial, address, id, options, requests, reports };
         let task = tokio::spawn(monitor.run());
         self.servers.push(Monitored { id, member, task, round_trip: None, warned: None });
     }

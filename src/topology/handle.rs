@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::dial::{Dial, TcpDial};
 use super::driver::Driver;
 use super::event::TopologyEvent;
 use super::member::Member;
@@ -39,6 +40,14 @@ impl Topology {
     /// Begins to discover and monitor, on the current tokio runtime. The events come in order and none is left out;
     /// a receiver that is dropped stops nothing.
     pub fn start(options: TopologyOptions) -> (Topology, mpsc::Receiver<TopologyEvent>) {
+        Topology::start_by(TcpDial, options)
+    }
+
+    /// As [`Topology::start`], reaching the servers by `dial`.
+    pub fn start_by(
+        dial: impl Dial,
+        options: TopologyOptions,
+    ) -> (Topology, mpsc::Receiver<TopologyEvent>) {
         let TopologyOptions { seeds, set_name, direct, .. } = options;
         let (state, first) = SetState::new(SetOptions { seeds, set_name, direct }, Instant::now());
         let monitoring = Arc::new(MonitorOptions {
@@ -47,10 +56,11 @@ impl Topology {
             poll_interval: options.poll_interval.min(options.connect_timeout / 2),
             await_time: options.await_time,
             client_metadata: options.client_metadata,
+            jitter_seed: options.jitter_seed,
         });
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let shared = Arc::new(Shared::new());
-        let driver = Driver::new(state, monitoring, shared.clone(), sender);
+        let driver = Driver::new(state, dial, monitoring, shared.clone(), sender);
         let driver = tokio::spawn(driver.run(first));
         (Topology { inner: Arc::new(Inner { shared, driver }) }, events)
     }

@@ -7,6 +7,7 @@
 
 mod address;
 mod description;
+mod dial;
 mod driver;
 mod elections;
 mod event;
@@ -31,6 +32,7 @@ mod shared;
 
 pub use address::{AddressError, DEFAULT_PORT, HostPort};
 pub use description::{DescriptionError, ElectionId, MemberKind, ServerDescription, TopologyVersion};
+pub use dial::{Dial, DialError, TcpDial};
 pub use event::TopologyEvent;
 pub use handle::Topology;
 pub use hello_cell::{HelloCell, HelloState};

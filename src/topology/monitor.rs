@@ -7,11 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::address::HostPort;
 use super::description::ServerDescription;
+use super::dial::Dial;
 use super::membership::ConfigAnswer;
 use super::probe::Probe;
 use super::probe_error::ProbeError;
@@ -35,6 +38,7 @@ pub(super) struct MonitorOptions {
     pub(super) poll_interval: Duration,
     pub(super) await_time: Duration,
     pub(super) client_metadata: Vec<u8>,
+    pub(super) jitter_seed: u64,
 }
 
 /// What a monitor reports.
@@ -61,7 +65,8 @@ pub(super) struct HelloReport {
 
 /// The monitor of one server.
 #[derive(Debug)]
-pub(super) struct Monitor {
+pub(super) struct Monitor<D> {
+    pub(super) dial: Arc<D>,
     pub(super) address: HostPort,
     /// Tells its reports from those of an earlier monitor of the same address.
     pub(super) id: u64,
@@ -70,10 +75,11 @@ pub(super) struct Monitor {
     pub(super) reports: mpsc::Sender<(u64, Report)>,
 }
 
-impl Monitor {
+impl<D: Dial> Monitor<D> {
     /// Runs until it is dropped.
     pub(super) async fn run(self) {
         let mut last_free_retry: Option<Instant> = None;
+        let mut dice = SmallRng::seed_from_u64(self.options.jitter_seed.wrapping_add(self.id));
         loop {
             let started = Instant::now();
             let (error, answered) = self.session().await;
@@ -81,16 +87,17 @@ impl Monitor {
             let rested = last_free_retry.is_none_or(|at| at.elapsed() >= PAUSE_MIN);
             match answered && rested {
                 true => last_free_retry = Some(Instant::now()),
-                false => self.pause(started).await,
+                false => self.pause(started, &mut dice).await,
             }
         }
     }
 
-    async fn pause(&self, started: Instant) {
+    async fn pause(&self, started: Instant, dice: &mut SmallRng) {
         let least = (started + PAUSE_MIN).max(Instant::now() + PAUSE_MIN / 2);
-        let jitter = Duration::from_millis(rand::random_range(0..=JITTER_MAX_MILLIS));
+        let jitter = Duration::from_millis(dice.random_range(0..=JITTER_MAX_MILLIS));
         sleep_until(least).await;
         tokio::select! {
+            biased; // one seed, one course of events
             () = sleep_until(least + jitter) => {}
             () = self.requests.asked() => {}
         }
@@ -106,15 +113,16 @@ impl Monitor {
             return (error, false);
         }
         let ended = tokio::select! {
+            biased;
             ended = self.poll_on(probe) => ended,
             ended = self.stream() => ended,
         };
         (ended.err().unwrap_or(ProbeError::Closed), true)
     }
 
-    async fn open(&self) -> Result<Probe, ProbeError> {
+    async fn open(&self) -> Result<Probe<D::Stream>, ProbeError> {
         let opening = async {
-            let mut probe = Probe::connect(&self.address).await?;
+            let mut probe = Probe::new(self.dial.dial(&self.address).await?);
             probe.handshake(&self.options.client_metadata).await?;
             Ok(probe)
         };
@@ -122,19 +130,20 @@ impl Monitor {
     }
 
     /// Asks for one hello, which must come within the connect time-out of `last`, the time of the one before.
-    async fn poll(&self, probe: &mut Probe, last: Instant) -> Result<Instant, ProbeError> {
+    async fn poll(&self, probe: &mut Probe<D::Stream>, last: Instant) -> Result<Instant, ProbeError> {
         let (sent, limit) = (Instant::now(), self.options.connect_timeout);
         let answer = timeout_at(last + limit, probe.hello()).await;
         let document = answer.map_err(|_| ProbeError::TimedOut { what: "hello", limit })??;
         let round_trip = Some(sent.elapsed());
-        self.report_hello(probe, document, round_trip).await?;
+        self.report_hello(probe.is_legacy(), document, round_trip).await?;
         Ok(Instant::now())
     }
 
-    async fn poll_on(&self, mut probe: Probe) -> Result<(), ProbeError> {
+    async fn poll_on(&self, mut probe: Probe<D::Stream>) -> Result<(), ProbeError> {
         let mut last = Instant::now();
         loop {
             tokio::select! {
+                biased;
                 () = sleep_until(last + self.options.poll_interval) => {}
                 () = self.requests.asked() => {}
                 error = probe.broken() => return Err(error),
@@ -152,7 +161,7 @@ impl Monitor {
         }
     }
 
-    async fn ask_config(&self, probe: &mut Probe) -> Result<(), ProbeError> {
+    async fn ask_config(&self, probe: &mut Probe<D::Stream>) -> Result<(), ProbeError> {
         let answer = match self.bounded("replSetGetConfig", probe.replica_set_config()).await {
             Ok(document) => match SetConfig::parse(&document) {
                 Ok(config) => ConfigAnswer::Known(config),
@@ -175,7 +184,7 @@ impl Monitor {
     async fn stream(&self) -> Result<(), ProbeError> {
         let mut probe = self.open().await?;
         let document = self.bounded("hello", probe.hello()).await?;
-        let mut known = self.report_hello(&probe, document, None).await?;
+        let mut known = self.report_hello(probe.is_legacy(), document, None).await?;
         let await_millis = i64::try_from(self.options.await_time.as_millis()).unwrap_or(i64::MAX);
         loop {
             let Some(version) = known.topology_version else {
@@ -189,20 +198,20 @@ impl Monitor {
                 let (document, more) =
                     next.map_err(|_| ProbeError::TimedOut { what: "awaitable hello", limit })??;
                 more_to_come = more;
-                known = self.report_hello(&probe, document, None).await?;
+                known = self.report_hello(probe.is_legacy(), document, None).await?;
             }
         }
     }
 
     async fn report_hello(
         &self,
-        probe: &Probe,
+        legacy: bool,
         document: Vec<u8>,
         round_trip: Option<Duration>,
     ) -> Result<ServerDescription, ProbeError> {
         let received = Instant::now();
         let description = ServerDescription::parse(&document)?;
-        let (known, legacy) = (description.clone(), probe.is_legacy());
+        let known = description.clone();
         let report = HelloReport { document, description, legacy, received, round_trip };
         self.report(Report::Hello(Box::new(report))).await;
         Ok(known)

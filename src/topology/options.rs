@@ -22,6 +22,8 @@ pub struct TopologyOptions {
     pub await_time: Duration,
     /// The `client` document of the handshake.
     pub client_metadata: Vec<u8>,
+    /// Start of the monitors' jitter. The same seed and the same answers give the same topology.
+    pub jitter_seed: u64,
 }
 
 impl TopologyOptions {
@@ -35,6 +37,7 @@ impl TopologyOptions {
             poll_interval: Duration::from_millis(500),
             await_time: Duration::from_secs(10),
             client_metadata: client_metadata(),
+            jitter_seed: rand::random(),
         }
     }
 }

@@ -4,12 +4,8 @@
 //! checked. Nothing here is bounded in time; the monitor bounds every call. After an error or a cancelled call the
 //! connection must be dropped, for a reply may be half-read.
 
-use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-
-use super::address::HostPort;
 use super::description::{ServerDescription, TopologyVersion};
 use super::probe_error::ProbeError;
 use super::probe_reply::Reply;
@@ -34,29 +30,18 @@ enum Dialect {
 
 /// A monitoring connection.
 #[derive(Debug)]
-pub(super) struct Probe {
-    stream: TcpStream,
+pub(super) struct Probe<S> {
+    stream: S,
     dialect: Dialect,
     last_request: i32,
     /// What the next reply has to name as `responseTo`.
     expected: i32,
 }
 
-impl Probe {
-    /// Resolves and connects, to the first of the name's addresses that accepts.
-    pub(super) async fn connect(address: &HostPort) -> Result<Probe, ProbeError> {
-        let found = tokio::net::lookup_host((address.host(), address.port())).await;
-        let mut last = io::Error::other("the name has no address");
-        for socket in found.map_err(|error| ProbeError::Resolve(error.to_string()))? {
-            match TcpStream::connect(socket).await {
-                Ok(stream) => {
-                    let _ = stream.set_nodelay(true);
-                    return Ok(Probe { stream, dialect: Dialect::LegacyQuery, last_request: 0, expected: 0 });
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(ProbeError::Connect(last.to_string()))
+impl<S: AsyncRead + AsyncWrite + Unpin> Probe<S> {
+    /// Nothing was asked on `stream` yet.
+    pub(super) fn new(stream: S) -> Probe<S> {
+        Probe { stream, dialect: Dialect::LegacyQuery, last_request: 0, expected: 0 }
     }
 
     /// Whether replies are those of the legacy command.
@@ -114,8 +99,8 @@ impl Probe {
     }
 
     /// Returns only when the idle connection ends, or says something unasked. Cancel safe.
-    pub(super) async fn broken(&self) -> ProbeError {
-        match self.stream.peek(&mut [0]).await {
+    pub(super) async fn broken(&mut self) -> ProbeError {
+        match self.stream.read(&mut [0]).await {
             Ok(0) => ProbeError::Closed,
             Ok(_) => ProbeError::Unasked,
             Err(error) => ProbeError::from(error),
@@ -123,7 +108,7 @@ impl Probe {
     }
 }
 
-impl Probe {
+impl<S: AsyncRead + AsyncWrite + Unpin> Probe<S> {
     async fn send_hello(&mut self, awaiting: Option<(&TopologyVersion, i64)>) -> Result<(), ProbeError> {
         let mut command = Vec::with_capacity(160);
         let mut writer = DocWriter::begin(&mut command);

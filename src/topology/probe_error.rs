@@ -4,18 +4,16 @@ use std::io;
 use std::time::Duration;
 
 use super::description::DescriptionError;
+use super::dial::DialError;
 use super::set_config::ConfigError;
 use crate::wire::WireError;
 
 /// Why a server counts as lost. The text stands behind the server's name in logs and status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// Its host name has no address.
-    #[error("its name does not resolve: {0}")]
-    Resolve(String),
-    /// No connection could be made.
-    #[error("cannot connect: {0}")]
-    Connect(String),
+    /// There is no connection to it.
+    #[error(transparent)]
+    Dial(#[from] DialError),
     /// No answer in time.
     #[error("no answer to {what} within {limit:?}")]
     TimedOut {
