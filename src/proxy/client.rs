@@ -14,7 +14,7 @@ use super::buffer::{BUFFER_LEN, Buffer};
 use super::context::{Listener, Pool};
 use super::end::End;
 use super::registry::{Entry, Phase};
-use crate::command::TransactionId;
+use super::transactions::TakesPart;
 use crate::metrics::EndReason;
 use crate::wire::{HEADER_LEN, Header, Side};
 
@@ -40,7 +40,7 @@ pub struct Client {
     /// Whether it has sent its metadata: a second `client` document is an error.
     pub has_metadata: bool,
     /// The open transactions that it took part in.
-    pub transactions: Vec<TransactionId>,
+    pub transactions: TakesPart,
     /// Its last legacy write's outcome can no longer be asked for: its connection was given back.
     pub outcome_lost: bool,
     /// Why the session ended, once it has.
@@ -69,7 +69,7 @@ impl Client {
             listener,
             entry,
             has_metadata: false,
-            transactions: Vec::new(),
+            transactions: TakesPart::default(),
             outcome_lost: false,
             end_reason: None,
             wants_reply: true,

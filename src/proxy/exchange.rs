@@ -82,8 +82,11 @@ pub enum Lane {
 /// Which queue the request stands in by itself.
 pub fn lane(at: &Listener, request: &Request) -> Lane {
     let continues = request.in_transaction && !request.starts_transaction;
-    let open = || request.transaction.is_some_and(|id| at.member.set.transactions.is_open(&id));
-    if request.is_relief || (continues && open()) { Lane::Relief } else { Lane::Ordinary }
+    let transaction = request.transaction.as_ref().filter(|_| continues);
+    match at.member.set.transactions.class(request.is_relief, transaction) {
+        Class::Ordinary => Lane::Ordinary,
+        Class::Relief => Lane::Relief,
+    }
 }
 
 /// Takes a connection for `request`. `None`: the client has been told that there is none in time.
@@ -194,13 +197,7 @@ fn note_statement(at: &Listener, client: &mut Client, request: &Request) {
         false if request.command.name() == "commitTransaction" => Step::Commit,
         false => Step::Continue,
     };
-    let is_user = client.transactions.contains(&id);
-    let now_user = at.member.set.transactions.used(id, &at.member, is_user, step);
-    if now_user && !is_user {
-        // A session's next transaction ends its last one.
-        client.transactions.retain(|other| other.session != id.session);
-        client.transactions.push(id);
-    }
+    client.transactions.sends(&at.member.set.transactions, id, &at.member, step);
 }
 
 /// Passes a reply on whose front is here, and checks the connection in. `is_first` is false for the further replies

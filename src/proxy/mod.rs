@@ -22,10 +22,13 @@ mod refuse;
 mod registry;
 mod reply;
 mod request;
+pub mod roster;
 mod serve;
 mod session;
 mod set;
-mod transactions;
+pub mod transactions;
+pub mod verdict;
+pub mod wind_up;
 
 use tokio::time::Duration;
 

@@ -4,16 +4,10 @@ use super::client::Client;
 use super::context::{Listener, Pool};
 use super::reply::Reply;
 use super::request::Request;
+use super::verdict;
 use crate::doc::{elements, find, find_path};
 use crate::topology::TopologyVersion;
 use crate::wire::{OpReply, Opcode, Side};
-
-/// Errors that say that the member's state has changed (SDAM specification, "not writable primary and node is
-/// recovering"): passed on as they are, and the monitor looks at once.
-const STATE_CHANGE: [i64; 8] = [10107, 13435, 10058, 189, 11600, 11602, 13436, 91];
-
-/// Those that say that the member is going down: no connection to it outlives them.
-const SHUTDOWN: [i64; 2] = [11600, 91];
 
 /// NoSuchTransaction.
 const NO_SUCH_TRANSACTION: i64 = 251;
@@ -23,8 +17,7 @@ const CURSOR_NOT_FOUND: i64 = 43;
 
 /// A connection broke under an exchange: all of its generation are suspect, and the monitor looks at once.
 pub fn connection_failed(at: &Listener, pool: &Pool, generation: u64) {
-    pool.clear_generation(generation, "a server connection broke");
-    at.member.monitored.request_check();
+    verdict::connection_failed(pool, &at.member.monitored, generation);
 }
 
 /// An error, or a write concern error, was passed to a client.
@@ -32,12 +25,9 @@ pub fn error_passed(at: &Listener, client: &mut Client, request: &Request, body:
     let code = find(body, "code").and_then(|element| element.value.as_i64());
     let nested = find_path(body, &["writeConcernError", "code"]).and_then(|value| value.as_i64());
     for code in [code, nested].into_iter().flatten() {
-        if STATE_CHANGE.contains(&code) {
-            state_changed(at, body);
-        }
-        if SHUTDOWN.contains(&code) {
-            client.pool.clear_generation(generation, "the member is shutting down");
-        }
+        let version = find(body, "topologyVersion").and_then(|element| element.value.as_document());
+        let version = version.and_then(TopologyVersion::parse);
+        verdict::error_passed(&client.pool, &at.member.monitored, generation, code, version);
     }
     match (code, request.transaction) {
         (Some(NO_SUCH_TRANSACTION), Some(_)) if request.in_transaction => {
@@ -53,14 +43,6 @@ pub fn error_passed(at: &Listener, client: &mut Client, request: &Request, body:
     }
 }
 
-fn state_changed(at: &Listener, body: &[u8]) {
-    let version = find(body, "topologyVersion").and_then(|element| element.value.as_document());
-    if let Some(version) = version.and_then(TopologyVersion::parse) {
-        at.member.monitored.hello.note_passed(&version);
-    }
-    at.member.monitored.request_check();
-}
-
 /// Whether the server aborted the transaction: it says so by this label on anything but a commit.
 fn is_transient(body: &[u8]) -> bool {
     let labels = find(body, "errorLabels").and_then(|element| element.value.as_document());
@@ -73,8 +55,7 @@ fn is_transient(body: &[u8]) -> bool {
 /// The request's transaction is over on the server.
 pub fn transaction_ended(at: &Listener, client: &mut Client, request: &Request) {
     if let Some(id) = request.transaction {
-        at.member.set.transactions.ended(&id);
-        client.transactions.retain(|other| *other != id);
+        client.transactions.ended(&at.member.set.transactions, &id);
     }
 }
 

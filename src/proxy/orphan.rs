@@ -1,8 +1,4 @@
-//! Exchanges whose client has left.
-//!
-//! torana does what mongod would have seen, no more: mongod notices that a client has gone and stops a read of its,
-//! and lets a write run to its end. So the reply is waited for a moment, as most are nearly there; then a read is
-//! ended by closing its server connection, and a write is drained in the background, counted against the pool.
+//! Exchanges whose client has left: `wind_up` says how they end, here is how that is done over a server connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +11,7 @@ use super::exchange::check_in;
 use super::own_command;
 use super::reply::{ReplyError, poll_reply};
 use super::request::{Request, Route};
+use super::wind_up::{Patience, Unclaimed, wind_up};
 use crate::doc::find_path;
 use crate::metrics::OrphanEnd;
 use crate::pool::{Class, CloseReason};
@@ -57,78 +54,62 @@ pub fn adopt(at: &Listener, server: Checkout, request: &Request, id: i32, partia
         at.member.metrics.orphans.ended.inc(OrphanEnd::Closed);
         return server.close(CloseReason::Abandoned);
     }
-    let draining = Draining { server, id, partial, shared: at.shared.clone() };
     let (member, is_read) = (at.member.clone(), request.is_read);
+    let draining = Draining { member: member.clone(), server, id, partial, shared: at.shared.clone() };
     tokio::spawn(async move {
-        let ends = &member.metrics.orphans.ended;
-        match run(draining, &member, is_read).await {
-            (Some(server), end) => {
-                ends.inc(end);
-                check_in(server);
-            }
-            (None, end) => ends.inc(end),
+        let limits = &draining.shared.limits;
+        let patience = Patience { grace: limits.abandoned_grace, drain: limits.orphan_drain };
+        let rate = limits.orphan_closes_per_second;
+        let (left, end) = wind_up(draining, is_read, patience, || member.closes.allows(rate)).await;
+        member.metrics.orphans.ended.inc(end);
+        if let Some(left) = left {
+            check_in(left.server);
         }
     });
 }
 
-/// Ends the exchange. Returns the connection if it can be used again.
-async fn run(mut draining: Draining, member: &Member, is_read: bool) -> (Option<Checkout>, OrphanEnd) {
-    let limits = draining.shared.limits.clone();
-    match timeout(limits.abandoned_grace, draining.run()).await {
-        Ok(Ok(())) => return (Some(draining.server), OrphanEnd::Discarded),
-        Ok(Err(_)) => return (draining.close(CloseReason::Error), OrphanEnd::Closed),
-        Err(_) => {}
-    }
-    if is_read && member.closes.allows(limits.orphan_closes_per_second) {
-        return (draining.close(CloseReason::Abandoned), OrphanEnd::Closed);
-    }
-    let end = if is_read { OrphanEnd::Killed } else { OrphanEnd::Drained };
-    if is_read && kill(&draining, member).await.is_none() {
-        return (draining.close(CloseReason::Abandoned), OrphanEnd::Closed);
-    }
-    match timeout(limits.orphan_drain, draining.run()).await {
-        Ok(Ok(())) => (Some(draining.server), end),
-        Ok(Err(_)) => (draining.close(CloseReason::Error), OrphanEnd::Closed),
-        Err(_) => (draining.close(CloseReason::Abandoned), OrphanEnd::Closed),
-    }
-}
-
-/// Ends the operation by its number on the server, so that its connection survives: when many clients leave at once,
-/// as many new connections would cost the member more than the reads did. `None` if that cannot be done now.
-async fn kill(draining: &Draining, member: &Member) -> Option<()> {
-    let connection_id = draining.server.connection_id();
-    let mut own =
-        timeout(KILL_WITHIN, member.pools.common().check_out(Class::Relief, None)).await.ok()?.ok()?;
-    let killing = async {
-        let operations = own_command::operations_of(connection_id);
-        let reply = own_command::run(&draining.shared, &mut own, &operations).await.ok()?;
-        // No operation: it has ended meanwhile, and its reply is on its way.
-        if let Some(opid) =
-            find_path(&reply, &["cursor", "firstBatch", "0", "opid"]).and_then(|opid| opid.as_i64())
-        {
-            own_command::run(&draining.shared, &mut own, &own_command::kill_operation(opid)).await.ok()?;
-        }
-        Some(())
-    };
-    let killed = timeout(KILL_WITHIN, killing).await.ok()?;
-    if killed.is_some() {
-        check_in(own);
-    }
-    killed
-}
-
 /// A reply being read to nobody.
 struct Draining {
+    member: Arc<Member>,
     server: Checkout,
     id: i32,
     partial: Option<Buffer>,
     shared: Arc<Shared>,
 }
 
-impl Draining {
-    fn close(self, reason: CloseReason) -> Option<Checkout> {
+impl Unclaimed for Draining {
+    async fn drain(&mut self) -> bool {
+        self.run().await.is_ok()
+    }
+
+    async fn kill(&self) -> bool {
+        let pool = self.member.pools.common();
+        let Ok(Ok(mut own)) = timeout(KILL_WITHIN, pool.check_out(Class::Relief, None)).await else {
+            return false;
+        };
+        let killed = timeout(KILL_WITHIN, self.kill_over(&mut own)).await.is_ok_and(|done| done.is_ok());
+        if killed {
+            check_in(own);
+        }
+        killed
+    }
+
+    fn close(self, reason: CloseReason) {
         self.server.close(reason);
-        None
+    }
+}
+
+impl Draining {
+    async fn kill_over(&self, own: &mut Checkout) -> Result<(), ReplyError> {
+        let operations = own_command::operations_of(self.server.connection_id());
+        let reply = own_command::run(&self.shared, own, &operations).await?;
+        // No operation: it has ended meanwhile, and its reply is on its way.
+        if let Some(opid) =
+            find_path(&reply, &["cursor", "firstBatch", "0", "opid"]).and_then(|opid| opid.as_i64())
+        {
+            own_command::run(&self.shared, own, &own_command::kill_operation(opid)).await?;
+        }
+        Ok(())
     }
 
     /// Reads the reply, and those that it announces, to the end. Cancelled, it can be called again.

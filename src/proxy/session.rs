@@ -111,9 +111,7 @@ impl Drop for Client {
         clients.ended.inc(reason);
         clients.connected.dec();
         self.listener.shared.registry.remove(self.entry.id);
-        for id in &self.transactions {
-            self.listener.member.set.transactions.left(id);
-        }
+        self.transactions.leave(&self.listener.member.set.transactions);
     }
 }
 

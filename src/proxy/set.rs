@@ -1,7 +1,6 @@
 //! One replica set as it is served: a pool for each member, a listener for each member and group, kept in line with
 //! what the topology says, without touching clients of members that stay.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,6 +16,7 @@ use super::orphan::CloseRate;
 use super::own_command;
 use super::pool_events::Observer;
 use super::pools::Pools;
+use super::roster::{Roster, Served};
 use super::transactions::Transactions;
 use crate::config::{self, GroupConfig, PoolLimits, SetConfig};
 use crate::metrics::{EndReason, Metrics};
@@ -45,6 +45,18 @@ struct Running {
     listeners: Vec<Option<(u32, Accepting)>>,
 }
 
+impl Served for Running {
+    type Connect = Connector;
+
+    fn monitored(&self) -> &Arc<topology::Member> {
+        &self.member.monitored
+    }
+
+    fn each_pool(&self, act: impl Fn(&Pool)) {
+        self.member.pools.each(act);
+    }
+}
+
 /// Serves one set.
 pub struct SetRunner {
     shared: Arc<Shared>,
@@ -53,7 +65,7 @@ pub struct SetRunner {
     config: SetConfig,
     events: mpsc::Receiver<TopologyEvent>,
     groups: Vec<Group>,
-    members: BTreeMap<String, Running>,
+    members: Roster<Running>,
     next_listener: Arc<AtomicU32>,
 }
 
@@ -73,7 +85,7 @@ impl SetRunner {
             .iter()
             .map(|group| Group { ports: PortMap::new(port_options(group)), names: Arc::default() });
         let groups = groups.collect();
-        SetRunner { shared, metrics, set, config, events, groups, members: BTreeMap::new(), next_listener }
+        SetRunner { shared, metrics, set, config, events, groups, members: Roster::default(), next_listener }
     }
 
     /// The set.
@@ -124,6 +136,7 @@ impl SetRunner {
     }
 
     async fn on_event(&mut self, event: TopologyEvent) {
+        self.members.apply(&event);
         match event {
             TopologyEvent::MemberAdded(_) | TopologyEvent::MemberRemoved(_) => {
                 self.follow();
@@ -133,16 +146,12 @@ impl SetRunner {
             }
             TopologyEvent::MemberLost { member, cause } => {
                 tracing::warn!(set = %self.set.name, member = %member.name, "member lost: {cause}");
-                self.with(&member, |running| running.member.pools.each(|pool| pool.pause(&cause)));
             }
             TopologyEvent::MemberRecovered(member) => {
                 tracing::info!(set = %self.set.name, member = %member.name, "member answers");
-                self.with(&member, |running| running.member.pools.each(Pool::resume));
             }
             TopologyEvent::ServerRestarted(member) => {
-                self.with(&member, |running| {
-                    running.member.pools.each(|pool| pool.clear("the member has restarted"))
-                });
+                tracing::info!(set = %self.set.name, member = %member.name, "member has restarted");
             }
             TopologyEvent::PrimaryChanged(change) => self.primary_changed(&change),
         }
@@ -158,22 +167,10 @@ impl SetRunner {
         }
     }
 
-    fn with(&self, member: &topology::Member, act: impl FnOnce(&Running)) {
-        if let Some(running) = self.members.get(member.name.spelled()) {
-            act(running);
-        }
-    }
-
     /// Makes pools for new members, ends those of members that are gone, and gives every member its place.
     fn follow(&mut self) {
         let current = self.set.topology.members();
-        let gone: Vec<String> = self
-            .members
-            .keys()
-            .filter(|name| !current.iter().any(|member| member.name.spelled() == name.as_str()))
-            .cloned()
-            .collect();
-        gone.iter().for_each(|name| self.remove(name));
+        self.members.take_gone(&current).into_iter().for_each(|running| self.remove(running));
         let places: Vec<_> = current.iter().map(|member| (member.name.clone(), member.config_id())).collect();
         for group in &mut self.groups {
             if let Err(error) = group.ports.update(&places) {
@@ -181,11 +178,7 @@ impl SetRunner {
             }
             group.names.store(Arc::new(group.ports.names()));
         }
-        for monitored in current.iter() {
-            if !self.members.contains_key(monitored.name.spelled()) {
-                self.add(monitored.clone());
-            }
-        }
+        self.members.missing(&current).into_iter().for_each(|monitored| self.add(monitored));
     }
 
     fn add(&mut self, monitored: Arc<topology::Member>) {
@@ -220,11 +213,11 @@ impl SetRunner {
         });
         tracing::info!(set = %self.set.name, member = %name, "member added");
         let listeners = self.groups.iter().map(|_| None).collect();
-        self.members.insert(name, Running { member, listeners });
+        self.members.add(Running { member, listeners });
     }
 
-    fn remove(&mut self, name: &str) {
-        let Some(running) = self.members.remove(name) else { return };
+    fn remove(&mut self, running: Running) {
+        let name = &running.member.name;
         tracing::info!(set = %self.set.name, member = %name, "member removed");
         for (id, accepting) in running.listeners.into_iter().flatten() {
             drop(accepting);

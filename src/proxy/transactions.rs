@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::{Duration, Instant};
 
 use crate::command::TransactionId;
+use crate::pool::Class;
 
 /// Transactions remembered at once. Above it new ones are not tracked: they wait in the ordinary queue, and the
 /// server's own transactionLifetimeLimitSeconds ends them.
@@ -50,6 +51,20 @@ impl<M> Transactions<M> {
     pub fn is_open(&self, id: &TransactionId) -> bool {
         self.count.load(Ordering::Relaxed) > 0
             && self.locked().get(&id.session).is_some_and(|open| open.number == id.number)
+    }
+
+    /// The queue that a request stands in. Who holds something on the server never waits behind those who wait for
+    /// it: neither what frees others by itself (`is_relief`), nor what continues an open transaction.
+    pub fn class(&self, is_relief: bool, continues: Option<&TransactionId>) -> Class {
+        match is_relief || continues.is_some_and(|id| self.is_open(id)) {
+            true => Class::Relief,
+            false => Class::Ordinary,
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// How many are open.
@@ -108,6 +123,8 @@ impl<M> Transactions<M> {
             }
             !orphaned
         });
+        // The map's order changes from run to run.
+        orphans.sort_unstable_by_key(|(id, _)| id.session);
         self.count.store(open.len(), Ordering::Relaxed);
         orphans
     }
@@ -126,6 +143,33 @@ pub enum Step {
     Continue,
     /// Commits it.
     Commit,
+}
+
+/// The open transactions that one client took part in.
+#[derive(Debug, Default)]
+pub struct TakesPart(Vec<TransactionId>);
+
+impl TakesPart {
+    /// Notes that the client sends a statement of `id` to `member`.
+    pub fn sends<M>(&mut self, open: &Transactions<M>, id: TransactionId, member: &Arc<M>, step: Step) {
+        let is_user = self.0.contains(&id);
+        if open.used(id, member, is_user, step) && !is_user {
+            // A session's next transaction ends its last one.
+            self.0.retain(|other| other.session != id.session);
+            self.0.push(id);
+        }
+    }
+
+    /// The server ended `id`.
+    pub fn ended<M>(&mut self, open: &Transactions<M>, id: &TransactionId) {
+        open.ended(id);
+        self.0.retain(|other| other != id);
+    }
+
+    /// The client has gone.
+    pub fn leave<M>(&mut self, open: &Transactions<M>) {
+        self.0.drain(..).for_each(|id| open.left(&id));
+    }
 }
 
 #[cfg(test)]

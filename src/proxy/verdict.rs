@@ -1,0 +1,38 @@
+//! What an exchange tells of its member: a broken connection, or an error that says that the member's state changed.
+//! The monitor knows better, and is asked at once; the pool is told only what cannot be wrong.
+
+use crate::pool::{Connect, Pool};
+use crate::topology::{Member, TopologyVersion};
+
+/// Errors that say that the member's state has changed (SDAM specification, "not writable primary and node is
+/// recovering"): passed on as they are, and the monitor looks at once.
+const STATE_CHANGE: [i64; 8] = [10107, 13435, 10058, 189, 11600, 11602, 13436, 91];
+
+/// Those that say that the member is going down: no connection to it outlives them.
+const SHUTDOWN: [i64; 2] = [11600, 91];
+
+/// A connection of `generation` broke under an exchange: all of its generation are suspect, and the monitor looks at
+/// once.
+pub fn connection_failed<C: Connect>(pool: &Pool<C>, monitored: &Member, generation: u64) {
+    pool.clear_generation(generation, "a server connection broke");
+    monitored.request_check();
+}
+
+/// An error of this code, on a connection of `generation`, was passed to a client, which now knows of `version`.
+pub fn error_passed<C: Connect>(
+    pool: &Pool<C>,
+    monitored: &Member,
+    generation: u64,
+    code: i64,
+    version: Option<TopologyVersion>,
+) {
+    if STATE_CHANGE.contains(&code) {
+        if let Some(version) = version {
+            monitored.hello.note_passed(&version);
+        }
+        monitored.request_check();
+    }
+    if SHUTDOWN.contains(&code) {
+        pool.clear_generation(generation, "the member is shutting down");
+    }
+}
