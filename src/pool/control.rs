@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::shared::{Availability, Shared};
-use super::{CheckoutError, Connect, Status};
+use super::{CheckoutError, Class, Connect, Status};
 
 impl<C: Connect> Shared<C> {
     pub(super) fn clear(&self) {
@@ -77,12 +77,18 @@ impl<C: Connect> Shared<C> {
     }
 
     /// Whether one more may wait. The caller has counted itself, and listens for verdicts already.
-    pub(super) fn admit(&self) -> Result<(), CheckoutError> {
+    ///
+    /// Ordinary work ends the queue at its limit; behind it there is as much room again for those who hold what the
+    /// queue may be waiting for.
+    pub(super) fn admit(&self, class: Class) -> Result<(), CheckoutError> {
         if let Some(refusal) = self.verdict() {
             return Err(self.refuse(refusal));
         }
         let waiting = self.waiting.load(Ordering::Relaxed);
-        let limit = self.options.queue_max;
+        let limit = match class {
+            Class::Ordinary => self.options.queue_max,
+            Class::Relief => self.options.queue_max.saturating_mul(2),
+        };
         if waiting <= limit {
             return Ok(());
         }

@@ -28,7 +28,7 @@ pub struct PoolOptions {
     pub connecting_max: usize,
     /// The longest wait for a connection, if the caller's own deadline is not earlier.
     pub wait_timeout: Duration,
-    /// Those who wait, at most.
+    /// Those who wait, at most; as many again if they hold something on the server.
     pub queue_max: usize,
     /// Connections beyond `max` for awaiting operations. Without them these have a share of `max`.
     pub awaiting_max: Option<usize>,

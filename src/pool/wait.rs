@@ -52,7 +52,7 @@ pub(super) async fn check_out<C: Connect>(
     let verdict = pin!(shared.verdict.notified());
     let (started, expiry) = shared.time_to_wait(deadline);
     let mut patience = Patience { shared, started, verdict, expiry: pin!(expiry) };
-    shared.admit()?;
+    shared.admit(class)?;
     let permit = match class {
         Class::Ordinary => {
             let mut acquire = pin!(shared.ordinary.acquire());

@@ -49,6 +49,20 @@ async fn a_full_queue_refuses_at_once_and_has_room_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_queue_has_room_for_those_who_hold_what_it_waits_for() {
+    let (pool, member, _) = pool(PoolOptions { queue_max: 1, ..options(2) });
+    let held = take(&pool, Relief, 2).await;
+    let ordinary = waiter(&pool, Ordinary).await;
+    let commit = waiter(&pool, Relief).await;
+    let error = pool.check_out(Relief, None).await.unwrap_err();
+    assert_eq!(error, CheckoutError::QueueFull { waiting: 2, limit: 2, max: 2, out: 2 });
+    drop(held);
+    commit.await.unwrap().unwrap().finish();
+    ordinary.await.unwrap().unwrap().finish();
+    assert_whole(&pool, &member, 2).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_too_old_is_closed_at_check_in_and_at_checkout() {
     let lifetime = Some(Duration::from_millis(100));
     let (pool, member, _) = pool(PoolOptions { lifetime, ..options(2) });

@@ -9,6 +9,11 @@ pub(super) const RESERVE: usize = 1;
 pub(super) const QUEUE_MAX: usize = 6;
 const CONNECTING_MAX: usize = 2;
 
+/// Those who hold something find as much room again.
+fn queue_max(class: Class) -> usize {
+    if class == Class::Relief { 2 * QUEUE_MAX } else { QUEUE_MAX }
+}
+
 /// One who asked for a connection.
 pub(super) type Caller = usize;
 
@@ -90,7 +95,7 @@ impl Model {
             self.hold(caller, conn);
         } else if self.member != Member::Open {
             self.fates[caller] = Fate::Unavailable;
-        } else if self.waiting().len() >= QUEUE_MAX {
+        } else if self.waiting().len() >= queue_max(class) {
             self.fates[caller] = Fate::QueueFull;
         } else if class == Class::Relief {
             self.want_connection(caller);
