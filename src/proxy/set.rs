@@ -18,9 +18,10 @@ use super::pool_events::Observer;
 use super::pools::Pools;
 use super::roster::{Roster, Served};
 use super::transactions::Transactions;
+use crate::command::TransactionId;
 use crate::config::{self, GroupConfig, PoolLimits, SetConfig};
 use crate::metrics::{EndReason, Metrics};
-use crate::pool::{Class, PoolOptions};
+use crate::pool::{CheckoutError, Class, PoolOptions};
 use crate::server::Connector;
 use crate::topology::{
     self, GroupNames, HostPort, PortMap, PortOptions, PortOverride, Topology, TopologyEvent, TopologyOptions,
@@ -264,23 +265,30 @@ impl SetRunner {
         let _ = self.listen().await;
         let after = self.shared.limits.transaction_orphan_timeout;
         for (id, member) in self.set.transactions.take_orphans(after) {
-            tokio::spawn(abort(self.shared.clone(), member, own_command::abort_transaction(&id)));
+            tokio::spawn(abort(self.shared.clone(), member, id));
         }
     }
 }
 
-/// Aborts a transaction that nobody is left to end.
-async fn abort(shared: Arc<Shared>, member: Arc<Member>, command: Vec<u8>) {
-    let Ok(mut server) = member.pools.common().check_out(Class::Relief, None).await else { return };
-    match own_command::run(&shared, &mut server, &command).await {
-        Ok(_) => {
-            member.metrics.orphans.ended.inc(crate::metrics::OrphanEnd::Aborted);
-            super::exchange::check_in(server);
+/// Aborts a transaction that nobody is left to end. If that cannot be done now, it is tried again at the next tick.
+async fn abort(shared: Arc<Shared>, member: Arc<Member>, id: TransactionId) {
+    let error = match member.pools.common().check_out(Class::Relief, None).await {
+        Ok(mut server) => {
+            let command = own_command::abort_transaction(&id);
+            match own_command::run(&shared, &mut server, &command).await {
+                Ok(_) => {
+                    member.metrics.orphans.ended.inc(crate::metrics::OrphanEnd::Aborted);
+                    return super::exchange::check_in(server);
+                }
+                Err(error) => error.to_string(),
+            }
         }
-        Err(error) => {
-            tracing::warn!(member = %member.name, %error, "an orphaned transaction was not aborted")
-        }
-    }
+        // The member has left the set.
+        Err(CheckoutError::Closed) => return,
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(member = %member.name, error, "an orphaned transaction was not aborted yet");
+    member.set.transactions.not_aborted(&id, &member);
 }
 
 fn topology_options(config: &SetConfig) -> TopologyOptions {

@@ -29,6 +29,14 @@ struct Open<M> {
     last_used: Instant,
     /// The last statement was commitTransaction: it may have been committed, so it is not aborted.
     committing: bool,
+    /// Was to be aborted, and could not be.
+    overdue: bool,
+}
+
+impl<M> Open<M> {
+    fn new(number: i64, member: Arc<M>) -> Self {
+        Open { number, member, users: 0, last_used: Instant::now(), committing: false, overdue: false }
+    }
 }
 
 /// The open transactions of a set, whose members are `M`.
@@ -80,8 +88,7 @@ impl<M> Transactions<M> {
         let is_new = known.is_none_or(|number| number < id.number);
         if step == Step::Start && is_new && (known.is_some() || open.len() < TRACKED_MAX) {
             let (number, member) = (id.number, member.clone());
-            let started = Open { number, member, users: 0, last_used: Instant::now(), committing: false };
-            open.insert(id.session, started);
+            open.insert(id.session, Open::new(number, member));
         }
         self.count.store(open.len(), Ordering::Relaxed);
         let Some(entry) = open.get_mut(&id.session).filter(|open| open.number == id.number) else {
@@ -89,6 +96,7 @@ impl<M> Transactions<M> {
         };
         entry.last_used = Instant::now();
         entry.committing = step == Step::Commit;
+        entry.overdue = false;
         entry.users += usize::from(!is_user);
         true
     }
@@ -116,7 +124,7 @@ impl<M> Transactions<M> {
         let mut open = self.locked();
         let mut orphans = Vec::new();
         open.retain(|session, entry| {
-            let orphaned = entry.users == 0 && entry.last_used.elapsed() >= after;
+            let orphaned = entry.users == 0 && (entry.overdue || entry.last_used.elapsed() >= after);
             if orphaned && !entry.committing {
                 let id = TransactionId { session: *session, number: entry.number };
                 orphans.push((id, entry.member.clone()));
@@ -127,6 +135,16 @@ impl<M> Transactions<M> {
         orphans.sort_unstable_by_key(|(id, _)| id.session);
         self.count.store(open.len(), Ordering::Relaxed);
         orphans
+    }
+
+    /// `id`, taken out as an orphan, could not be aborted on `member`, which may be out of reach or overloaded by those
+    /// who wait for this very transaction: it is an orphan again at the next look.
+    pub fn not_aborted(&self, id: &TransactionId, member: &Arc<M>) {
+        let mut open = self.locked();
+        // Unless its session has gone on meanwhile.
+        let entry = open.entry(id.session).or_insert_with(|| Open::new(id.number, member.clone()));
+        entry.overdue = entry.number == id.number && entry.users == 0;
+        self.count.store(open.len(), Ordering::Relaxed);
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<[u8; 16], Open<M>>> {
@@ -195,6 +213,26 @@ mod tests {
         tokio::time::advance(AFTER).await;
         assert_eq!(transactions.take_orphans(AFTER), [(id(1), member)]);
         assert_eq!(transactions.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_aborted_is_an_orphan_at_the_next_look_unless_it_is_used_again() {
+        let (transactions, member) = (Transactions::default(), Arc::new("m"));
+        transactions.used(id(1), &member, false, Step::Start);
+        transactions.left(&id(1));
+        tokio::time::advance(AFTER).await;
+        for _ in 0..2 {
+            assert_eq!(transactions.take_orphans(AFTER), [(id(1), member.clone())]);
+            assert!(!transactions.is_open(&id(1)));
+            transactions.not_aborted(&id(1), &member);
+            assert!(transactions.is_open(&id(1)));
+        }
+        assert!(transactions.used(id(1), &member, false, Step::Continue));
+        transactions.left(&id(1));
+        assert!(transactions.take_orphans(AFTER).is_empty());
+        transactions.used(id(2), &member, false, Step::Start);
+        transactions.not_aborted(&id(1), &member);
+        assert!(transactions.is_open(&id(2)));
     }
 
     #[tokio::test(start_paused = true)]
