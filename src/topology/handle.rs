@@ -44,10 +44,7 @@ impl Topology {
     }
 
     /// As [`Topology::start`], reaching the servers by `dial`.
-    pub fn start_by(
-        dial: impl Dial,
-        options: TopologyOptions,
-    ) -> (Topology, mpsc::Receiver<TopologyEvent>) {
+    pub fn start_by(dial: impl Dial, options: TopologyOptions) -> (Topology, mpsc::Receiver<TopologyEvent>) {
         let TopologyOptions { seeds, set_name, direct, .. } = options;
         let (state, first) = SetState::new(SetOptions { seeds, set_name, direct }, Instant::now());
         let monitoring = Arc::new(MonitorOptions {

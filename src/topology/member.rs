@@ -26,7 +26,7 @@ pub struct Member {
 }
 
 impl Member {
-    pub(super) fn new(name: HostPort, fresh_for: Duration) -> Member {
+    pub(crate) fn new(name: HostPort, fresh_for: Duration) -> Member {
         let requests = Arc::new(Requests::default());
         Member {
             name,
