@@ -66,7 +66,8 @@
 //!
 //! # Tests
 //!
-//! Three rings: pure (beside the code: unit, property, simulation), scripted peers over real sockets
+//! Three rings: pure (beside the code: unit, property, simulation; `tests/simulation` joins topology, pools and
+//! transactions in simulated time, and one seed reproduces a run), scripted peers over real sockets
 //! (`tests/proxy_*.rs` with `tests/support/fake_server.rs`), real processes (mongod 6.0, 5.0, 4.4, the drivers in
 //! `tests/drivers`). `deploy/test` runs them all, `deploy/soak NAME` the long ones, `deploy/bench` the benchmarks.
 
