@@ -23,6 +23,9 @@ bounds! {
         message_max: usize as Size = SERVER_MESSAGE_MAX, 17 * MIB..=SERVER_MESSAGE_MAX;
         /// Memory of all requests above 64 KiB, bytes; further ones wait in their sockets. Twenty of the longest.
         request_buffer_max: usize as Size = GIB, 64 * MIB..=1024 * GIB;
+        /// Memory of all large replies that their clients are slow to take, bytes: so they hold up no server
+        /// connection. Beyond it they do, and a client that takes less than 1 MiB in `client_write_timeout` is ended.
+        reply_buffer_max: usize as Size = 256 * MIB, 0..=1024 * GIB;
         /// Bytes that a client may send ahead of the reply that it waits for; more waits in its socket. Drivers send
         /// nothing ahead, except after legacy writes and `moreToCome`.
         pipelined_max: usize as Size = 64 * KIB, KIB..=48 * MIB;
@@ -37,7 +40,7 @@ bounds! {
         client_idle_timeout: Option<Duration> as SpanOrOff = None, seconds(1)..=hours(24 * 7);
         /// From the first byte of a message to its last: 48 MB at 6.4 Mbit/s.
         message_timeout: Duration as Span = seconds(60), ms(100)..=hours(1);
-        /// How long a client may take nothing of its reply, which holds up a server connection.
+        /// How long a client may take nothing of its reply.
         client_write_timeout: Duration as Span = seconds(30), ms(100)..=hours(1);
         /// From a legacy write to its getLastError, during which a server connection is pinned. Drivers send both
         /// in one go.
@@ -46,7 +49,7 @@ bounds! {
         /// and the connection is kept.
         abandoned_grace: Duration as Span = ms(50), ms(1)..=seconds(60);
         /// How long a write whose client left is let run before its server connection is closed under it (which
-        /// mongod lets run on).
+        /// mongod lets run on). At once if a quarter of a pool is taken by such writes.
         orphan_drain: Duration as Span = seconds(60), ms(100)..=hours(24);
         /// Server connections closed in a second to end reads whose clients left; above it `killOp` is used, because
         /// each close costs a connect and a handshake.

@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::buffer::{BUFFER_LEN, Buffer};
 use super::context::{Listener, Pool};
@@ -41,13 +43,19 @@ pub struct Client {
     pub has_metadata: bool,
     /// The open transactions that it took part in.
     pub transactions: Vec<TransactionId>,
+    /// What it has taken of a reply that holds up a server connection, since that counted as progress.
+    slowly_taken: usize,
     /// Its last legacy write's outcome can no longer be asked for: its connection was given back.
     pub outcome_lost: bool,
+    /// It did not ask for the outcome of its last legacy write in time.
+    pub never_asks: bool,
     /// Why the session ended, once it has.
     pub end_reason: Option<EndReason>,
     /// Whether its current request, which waits for a connection, has a reply. Here, as the session's future is small.
     pub wants_reply: bool,
     next_reply_id: i32,
+    /// Made by the first reply that the client is slow to take, and used again.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// What stands in the way of a whole message.
@@ -70,10 +78,13 @@ impl Client {
             entry,
             has_metadata: false,
             transactions: Vec::new(),
+            slowly_taken: 0,
             outcome_lost: false,
+            never_asks: false,
             end_reason: None,
             wants_reply: true,
             next_reply_id: 0,
+            timer: None,
         }
     }
 
@@ -143,8 +154,10 @@ impl Client {
         self.large = None;
     }
 
-    /// Keeps `buffer`, whatever is in it, for what is read next. An idle client gives it back.
+    /// Keeps `buffer`, whatever is in it, for what is read next. An idle client gives it back. Memory that a large
+    /// reply took is free again.
     pub fn reuse(&mut self, mut buffer: Buffer) {
+        self.large = None;
         match buffer.is_usual() && self.spare.is_none() {
             true => {
                 buffer.clear();
@@ -205,6 +218,64 @@ impl Client {
             self.entry.progress();
         }
         Ok(())
+    }
+
+    /// Writes of `bytes` what the client takes until `until`, and returns how many that were: all, if it keeps up.
+    /// Not cancel safe, as [`Client::write`].
+    pub fn write_until(&mut self, bytes: &[u8], until: Instant) -> impl Future<Output = Result<usize, End>> {
+        let mut written = 0;
+        std::future::poll_fn(move |cx| {
+            while written < bytes.len() {
+                match Pin::new(&mut self.stream).poll_write(cx, &bytes[written..]) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::gone())),
+                    Poll::Ready(Ok(n)) => written += n,
+                    Poll::Pending => return self.poll_timer(cx, until).map(|()| Ok(written)),
+                }
+                self.entry.progress();
+            }
+            Poll::Ready(Ok(written))
+        })
+    }
+
+    /// Writes all of `bytes`; each `part` of them counts as progress, and less does not. Not cancel safe, as
+    /// [`Client::write`].
+    pub async fn write_with_progress(&mut self, mut bytes: &[u8], part: usize) -> Result<(), End> {
+        while !bytes.is_empty() {
+            match self.stream.write(bytes).await {
+                Ok(0) | Err(_) => return Err(End::gone()),
+                Ok(n) => {
+                    bytes = &bytes[n..];
+                    self.slowly_taken += n;
+                }
+            }
+            if self.slowly_taken >= part {
+                self.slowly_taken = 0;
+                self.entry.progress();
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a share of the memory for large messages until the next one.
+    pub fn holds(&mut self, memory: OwnedSemaphorePermit) {
+        self.large = Some(memory);
+    }
+
+    /// Whether the client has closed its side, as far as that can be seen behind what it has sent and nobody read.
+    pub fn has_left(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        !matches!(
+            rustix::net::recv(&self.stream, &mut [0u8; 1][..], flags),
+            Ok((1.., _)) | Err(rustix::io::Errno::AGAIN)
+        )
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx)
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, End>> {

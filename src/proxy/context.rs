@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Duration;
 
 use super::buffer::BufferPool;
@@ -38,6 +38,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Memory for requests that do not fit a read buffer.
     pub request_memory: RequestMemory,
+    /// Memory for replies whose clients are slow to take them.
+    pub reply_memory: RequestMemory,
 }
 
 /// One replica set.
@@ -65,6 +67,10 @@ pub struct Member {
     pub cursors: AwaitingCursors,
     /// How many awaiting getMores go by rounds.
     pub sliced: Count,
+    /// How many writes run on whose clients left, of those that may.
+    pub drained: Count,
+    /// How many may.
+    pub drained_max: usize,
     /// How many reads were ended by closing their connection lately.
     pub closes: orphan::CloseRate,
     /// Its metrics.
@@ -80,6 +86,13 @@ impl Count {
     pub fn enter(&self) -> CountGuard<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);
         CountGuard(&self.0)
+    }
+
+    /// Counts one more until the guard is dropped, if there are fewer than `max`.
+    pub fn enter_below(&self, max: usize) -> Option<CountGuard<'_>> {
+        let one_more = |count: usize| (count < max).then_some(count + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(CountGuard(&self.0))
     }
 
     /// How many there are.
@@ -139,7 +152,7 @@ impl std::fmt::Debug for Member {
     }
 }
 
-/// A budget of memory, in KiB, for requests too large for a usual buffer.
+/// A budget of memory, in KiB, for messages too large for a usual buffer.
 #[derive(Debug)]
 pub struct RequestMemory {
     semaphore: Arc<Semaphore>,
@@ -156,6 +169,16 @@ impl RequestMemory {
     /// What a request of `length` bytes takes of it: never more than there is, or it would wait for ever.
     pub fn units(&self, length: usize) -> u32 {
         u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).min(self.units)
+    }
+
+    /// A share of it for `length` bytes, if there is one now.
+    pub fn try_take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
+        self.semaphore.clone().try_acquire_many_owned(self.units(length)).ok()
+    }
+
+    /// Bytes of it that are taken.
+    pub fn used(&self) -> usize {
+        (self.units as usize).saturating_sub(self.semaphore.available_permits()) * 1024
     }
 
     /// The semaphore whose permits are its units.

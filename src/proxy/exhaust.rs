@@ -8,11 +8,12 @@ use super::buffer::Buffer;
 use super::client::Client;
 use super::context::{Checkout, Listener};
 use super::end::End;
-use super::exchange::{self, Lane, acquire, fill, send};
+use super::exchange::{self, Lane, acquire, send};
 use super::orphan;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, receive};
 use super::request::{Request, Route};
+use super::stream::fill;
 use crate::wire::{Header, MsgFlags, OpReply, Opcode, Side};
 
 /// Serves a request that allows exhaust. It holds its connection for as long as the client reads, so it needs a

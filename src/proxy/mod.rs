@@ -25,7 +25,9 @@ mod request;
 mod serve;
 mod session;
 mod set;
+mod stream;
 mod transactions;
+mod unasked;
 
 use tokio::time::Duration;
 

@@ -3,11 +3,12 @@
 use super::client::Client;
 use super::context::{Checkout, Listener};
 use super::end::End;
-use super::exchange::{self, Lane, acquire, check_in, fill, send};
+use super::exchange::{self, Lane, acquire, check_in, send};
 use super::orphan;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, receive};
 use super::request::Request;
+use super::stream::fill;
 use crate::doc::{DocWriter, elements};
 use crate::metrics::Direction;
 use crate::rewrite::{

@@ -1,5 +1,7 @@
 //! What torana learns from replies that pass: the rare ones, off the hot path.
 
+use std::io;
+
 use super::client::Client;
 use super::context::{Listener, Pool};
 use super::reply::Reply;
@@ -21,10 +23,32 @@ const NO_SUCH_TRANSACTION: i64 = 251;
 /// CursorNotFound.
 const CURSOR_NOT_FOUND: i64 = 43;
 
-/// A connection broke under an exchange: all of its generation are suspect, and the monitor looks at once.
-pub fn connection_failed(at: &Listener, pool: &Pool, generation: u64) {
-    pool.clear_generation(generation, "a server connection broke");
+/// Those that say that there is no primary here (mongod's category NotPrimaryError).
+const NOT_PRIMARY: [i64; 6] = [10107, 13435, 10058, 189, 11602, 13436];
+
+/// A connection broke under an exchange, `error` if the server did not just close it: the monitor looks at once.
+///
+/// A server closes a connection for what its client sent, or because the process ends. In either case each other
+/// connection tells by itself what it is worth, before it is used again. Only one that was lost without a word, to a
+/// host or a network that is gone, makes those of its generation suspect, which would find out as slowly.
+pub fn connection_failed(at: &Listener, pool: &Pool, generation: u64, error: Option<&io::Error>) {
+    if error.is_some_and(|error| !ENDED_BY_PEER.contains(&error.kind())) {
+        pool.clear_generation(generation, "a server connection broke");
+    }
     at.member.monitored.request_check();
+}
+
+const ENDED_BY_PEER: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
+];
+
+/// Whether a reply's document says that its request found no primary.
+pub fn says_not_primary(body: &[u8]) -> bool {
+    let code = find(body, "code").and_then(|element| element.value.as_i64());
+    code.is_some_and(|code| NOT_PRIMARY.contains(&code))
 }
 
 /// An error, or a write concern error, was passed to a client.

@@ -83,6 +83,11 @@ async fn run(mut draining: Draining, member: &Member, is_read: bool) -> (Option<
         return (draining.close(CloseReason::Abandoned), OrphanEnd::Closed);
     }
     let end = if is_read { OrphanEnd::Killed } else { OrphanEnd::Drained };
+    let drained = member.drained.enter_below(if is_read { usize::MAX } else { member.drained_max });
+    if drained.is_none() {
+        // Those who have not left need the connections more; the server lets the write run on.
+        return (draining.close(CloseReason::Abandoned), OrphanEnd::Closed);
+    }
     if is_read && kill(&draining, member).await.is_none() {
         return (draining.close(CloseReason::Abandoned), OrphanEnd::Closed);
     }

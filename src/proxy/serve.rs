@@ -30,6 +30,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     let mut stopped = std::pin::pin!(stopped);
     let shared = Arc::new(shared(&config.limits));
     let sweeping = shared.clone();
+    show_memory(&metrics, &shared);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { sweeping.registry.sweep().await });
     let readiness = Readiness::default();
@@ -70,6 +71,16 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn show_memory(metrics: &Arc<Metrics>, shared: &Arc<Shared>) {
+    let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let process = &metrics.process;
+    process.reply_buffer_limit_bytes.set(gauge(shared.limits.reply_buffer_max));
+    let (shared, shown) = (Arc::downgrade(shared), process.reply_buffer_bytes.clone());
+    metrics.fill_by(move || {
+        shared.upgrade().inspect(|shared| shown.set(gauge(shared.reply_memory.used()))).is_some()
+    });
+}
+
 fn shared(limits: &Limits) -> Shared {
     let off = Duration::ZERO;
     let phases = PhaseLimits::default()
@@ -81,6 +92,7 @@ fn shared(limits: &Limits) -> Shared {
         buffers: BufferPool::default(),
         registry: Registry::new(phases),
         request_memory: RequestMemory::new(limits.request_buffer_max),
+        reply_memory: RequestMemory::new(limits.reply_buffer_max),
         limits: limits.clone(),
     }
 }

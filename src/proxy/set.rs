@@ -210,6 +210,8 @@ impl SetRunner {
             monitored,
             cursors: AwaitingCursors::default(),
             sliced: Count::default(),
+            drained: Count::default(),
+            drained_max: (self.config.pool.max / 4).max(1),
             closes: CloseRate::default(),
             metrics,
         });
