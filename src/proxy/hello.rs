@@ -94,12 +94,9 @@ fn read(client: &Client, request: &Request, settled: &mut bool) -> Result<Read, 
     let hello = HelloRequest::read(body, exhaust, settled)?;
     let asked =
         HelloAsked { spelling: hello.spelling, hello_ok: hello.hello_ok, connection_id: client.entry.id };
-    let awaits = hello.awaits.map(|(known, wait)| {
-        (TopologyVersion { process_id: known.process_id, counter: known.counter }, wait)
-    });
     let name = hello.metadata.and_then(|metadata| find_path(metadata, &["application", "name"]));
     let application = name.and_then(|name| name.as_str()).map(str::to_owned);
-    Ok(Read { asked, awaits, application })
+    Ok(Read { asked, awaits: hello.awaits, application })
 }
 
 fn frame(

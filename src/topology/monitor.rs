@@ -34,7 +34,6 @@ pub(super) struct MonitorOptions {
     pub(super) connect_timeout: Duration,
     pub(super) poll_interval: Duration,
     pub(super) await_time: Duration,
-    pub(super) client_metadata: Vec<u8>,
 }
 
 /// What a monitor reports.
@@ -115,7 +114,7 @@ impl Monitor {
     async fn open(&self) -> Result<Probe, ProbeError> {
         let opening = async {
             let mut probe = Probe::connect(&self.address).await?;
-            probe.handshake(&self.options.client_metadata).await?;
+            probe.handshake().await?;
             Ok(probe)
         };
         self.bounded("the first hello", opening).await
