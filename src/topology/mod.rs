@@ -19,6 +19,7 @@ mod monitor;
 mod names;
 mod noted;
 mod options;
+mod pace;
 mod ports;
 mod probe;
 mod probe_error;

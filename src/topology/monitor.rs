@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::address::HostPort;
 use super::description::ServerDescription;
 use super::membership::ConfigAnswer;
+use super::pace::Pace;
 use super::probe::Probe;
 use super::probe_error::ProbeError;
 use super::requests::Requests;
@@ -176,6 +177,7 @@ impl Monitor {
         let document = self.bounded("hello", probe.hello()).await?;
         let mut known = self.report_hello(&probe, document, None).await?;
         let await_millis = i64::try_from(self.options.await_time.as_millis()).unwrap_or(i64::MAX);
+        let mut pace = Pace::default();
         loop {
             let Some(version) = known.topology_version else {
                 return Err(probe.broken().await);
@@ -189,6 +191,7 @@ impl Monitor {
                     next.map_err(|_| ProbeError::TimedOut { what: "awaitable hello", limit })??;
                 more_to_come = more;
                 known = self.report_hello(&probe, document, None).await?;
+                sleep_until(pace.next(Instant::now())).await;
             }
         }
     }
