@@ -158,6 +158,11 @@ impl RequestMemory {
         u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).min(self.units)
     }
 
+    /// Bytes in use.
+    pub fn in_use(&self) -> usize {
+        (self.units as usize).saturating_sub(self.semaphore.available_permits()) * 1024
+    }
+
     /// The semaphore whose permits are its units.
     pub fn semaphore(&self) -> Arc<Semaphore> {
         self.semaphore.clone()

@@ -68,7 +68,7 @@ pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Re
         let id = client.next_reply_id();
         let out = frame(at, request, id, response_to, &outcome, &asked, more)?;
         client.entry.enter(Phase::Writing);
-        client.write(&out).await?;
+        client.answer(&out).await?;
         match (more, known, waiting.awaits) {
             (true, Some(version), Some((_, wait))) => waiting.awaits = Some((version, wait)),
             _ => return Ok(()),

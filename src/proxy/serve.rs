@@ -32,6 +32,13 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     let sweeping = shared.clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { sweeping.registry.sweep().await });
+    let (buffering, shown) = (Arc::downgrade(&shared), Arc::downgrade(&metrics));
+    metrics.fill_by(move || {
+        let (Some(shared), Some(metrics)) = (buffering.upgrade(), shown.upgrade()) else { return false };
+        let bytes = i64::try_from(shared.request_memory.in_use()).unwrap_or(i64::MAX);
+        metrics.process.request_buffer_bytes.set(bytes);
+        true
+    });
     let readiness = Readiness::default();
     let next_listener = Arc::default();
     let mut runners = Vec::new();
