@@ -21,9 +21,10 @@ const NOT_PROVOKED: [&str; 0] = [];
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A pool of 4: of three places for ordinary work, one for what awaits, one in reserve. Twenty clients at most.
-const BOUNDS: &str =
-    "[pool]\nmax = 4\nwait_queue_max = 1\nwait_timeout = \"500ms\"\n[limits]\nclients_max = 20\n";
+/// A pool of 4: of three places for ordinary work, one for what awaits, one in reserve. Twenty clients at most. What
+/// does not answer is given up soon.
+const BOUNDS: &str = "[pool]\nmax = 4\nwait_queue_max = 1\nwait_timeout = \"2s\"\nconnect_timeout = \"3s\"\n\
+                      [monitor]\nconnect_timeout = \"3s\"\n[limits]\nclients_max = 20\n";
 
 /// Every family of the golden list.
 fn families() -> BTreeSet<String> {
