@@ -49,6 +49,7 @@
 //! | [`config`] | flags, connection string, TOML, every bound | the rest of torana |
 //! | [`topology`] | members, elections, monitors, hello copies, port map | clients, pools |
 //! | [`pool`] | checkouts, waiting, connecting, reaping | commands, sockets |
+//! | [`handshake`] | the first message on a server connection | sockets |
 //! | [`server`] | one connection to a mongod | clients |
 //! | [`rewrite`] | names in replies and requests, hello, error documents | sockets, clocks |
 //! | [`proxy`] | all of the above put together | |
@@ -77,6 +78,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod doc;
+pub mod handshake;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;

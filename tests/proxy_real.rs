@@ -356,3 +356,24 @@ fn the_largest_documents_pass_both_ways() {
     let batch = found.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
     assert_eq!(batch[0].as_document().unwrap().get_str("pad").unwrap().len(), pad.len());
 }
+
+#[test]
+fn a_client_that_shuts_its_sending_side_gets_no_reply_where_a_server_gives_one_and_its_write_is_done() {
+    const DB: &str = "half_closed";
+    let torana = start("");
+    let half_closed = |mut client: RawClient, id: &str| {
+        client.run(DB, doc! { "ping": 1 });
+        // Held up for longer than the server takes to see the end of the client's side.
+        let insert = doc! { "update": "c", "updates": [{
+            "q": { "$where": "sleep(400); return true" }, "u": { "$set": { "by": id } },
+        }] };
+        client.send_command(DB, insert);
+        client.stream().shutdown(std::net::Shutdown::Write).unwrap();
+        let answered = !client.read_to_close().is_empty();
+        wait_until("the write is done", SOON, || documents(DB, doc! { "by": id }) == 1);
+        answered
+    };
+    insert(&mut client(&torana), DB, vec![doc! { "_id": 1 }]);
+    assert!(half_closed(set().client(0), "direct"));
+    assert!(!half_closed(client(&torana), "proxied"));
+}

@@ -56,6 +56,8 @@ pub struct Client {
     next_reply_id: i32,
     /// Made by the first reply that the client is slow to take, and used again.
     timer: Option<Pin<Box<Sleep>>>,
+    /// When the first bytes of a header came that was not whole at once.
+    header_since: Option<Instant>,
 }
 
 /// What stands in the way of a whole message.
@@ -85,6 +87,7 @@ impl Client {
             wants_reply: true,
             next_reply_id: 0,
             timer: None,
+            header_since: None,
         }
     }
 
@@ -203,6 +206,12 @@ impl Client {
         }
     }
 
+    /// Writes a message that was made or edited here, and counts it. As [`Client::write`] otherwise.
+    pub async fn answer(&mut self, message: &[u8]) -> Result<(), End> {
+        self.listener.member.metrics.traffic.client_sent_bytes.inc_by(message.len() as u64);
+        self.write(message).await
+    }
+
     /// Writes all of `bytes`. Not cancel safe: a cancelled call may have written part, the connection must be closed.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         // Mostly there is room, and then asking for it first costs more than trying.
@@ -285,6 +294,14 @@ impl Client {
             match Header::peek(input.unread(), Side::Client, limit) {
                 Ok(Some(header)) if input.len() >= header.length => {
                     self.input = Some(input);
+                    if let Some(since) = self.header_since.take() {
+                        self.listener
+                            .member
+                            .metrics
+                            .clients
+                            .header_read
+                            .observe(since.elapsed().as_secs_f64());
+                    }
                     return Poll::Ready(Ok(Progress::Message(header)));
                 }
                 Ok(Some(header)) if header.length > BUFFER_LEN && self.large.is_none() => {
@@ -292,7 +309,12 @@ impl Client {
                     return Poll::Ready(Ok(Progress::NeedsRoom(header.length)));
                 }
                 Ok(Some(header)) => input.reserve(header.length),
-                Ok(None) => input.reserve(HEADER_LEN),
+                Ok(None) => {
+                    if !input.is_empty() && self.header_since.is_none() {
+                        self.header_since = Some(Instant::now());
+                    }
+                    input.reserve(HEADER_LEN);
+                }
                 Err(error) => return Poll::Ready(Err(End::protocol(error))),
             }
             let was_empty = input.is_empty();

@@ -176,8 +176,8 @@ impl RequestMemory {
         self.semaphore.clone().try_acquire_many_owned(self.units(length)).ok()
     }
 
-    /// Bytes of it that are taken.
-    pub fn used(&self) -> usize {
+    /// Bytes in use.
+    pub fn in_use(&self) -> usize {
         (self.units as usize).saturating_sub(self.semaphore.available_permits()) * 1024
     }
 

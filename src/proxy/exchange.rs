@@ -252,7 +252,7 @@ pub async fn deliver(
         true if is_whole => server.finish_at(reply.arrived),
         true => check_in(server),
         // Bytes that nobody asked for follow.
-        false => server.close(CloseReason::Error),
+        false => server.close(CloseReason::Protocol),
     }
     client.write(reply.bytes()).await?;
     client.reuse(reply.buffer);
@@ -316,7 +316,7 @@ pub fn server_failed(
         ReplyError::ResponseTo { .. } | ReplyError::Wire(_) => {
             traffic.reply_mismatches.inc();
             tracing::error!(member = %at.member.name, %error, "a server connection is out of step; closed");
-            server.close(CloseReason::Error);
+            server.close(CloseReason::Protocol);
         }
         ReplyError::Io(_) | ReplyError::Closed => {
             notice::connection_failed(at, &client.pool, server.generation(), error.io());

@@ -6,7 +6,7 @@
 use super::awaiting;
 use super::buffer::Buffer;
 use super::client::Client;
-use super::context::{Checkout, Listener};
+use super::context::{Checkout, Counted, Listener};
 use super::end::End;
 use super::exchange::{self, Lane, acquire, send};
 use super::orphan;
@@ -28,6 +28,7 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
     let Some(mut server) = acquire(at, client, request, lane).await? else {
         return Ok(());
     };
+    let _pinned = Counted::enter(&at.member.metrics.pool.pinned);
     let mut id = send(at, client, &mut server, request).await?;
     let mut carried = None;
     let mut first = true;

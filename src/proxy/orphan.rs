@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::{Duration, Instant, timeout};
 
 use super::buffer::Buffer;
-use super::context::{Checkout, Listener, Member, Shared};
+use super::context::{Checkout, Counted, Listener, Member, Shared};
 use super::exchange::check_in;
 use super::own_command;
 use super::reply::{ReplyError, poll_reply};
@@ -82,6 +82,7 @@ async fn run(mut draining: Draining, member: &Member, is_read: bool) -> (Option<
     if is_read && member.closes.allows(limits.orphan_closes_per_second) {
         return (draining.close(CloseReason::Abandoned), OrphanEnd::Closed);
     }
+    let _counted = Counted::enter(&member.metrics.orphans.draining);
     let end = if is_read { OrphanEnd::Killed } else { OrphanEnd::Drained };
     let drained = member.drained.enter_below(if is_read { usize::MAX } else { member.drained_max });
     if drained.is_none() {

@@ -37,7 +37,7 @@ async fn write(
         Opcode::Query if is_command => error.write_op_reply(&mut out, id, header.request_id),
         _ => error.write_query_failure(&mut out, id, header.request_id),
     }
-    client.write(&out).await
+    client.answer(&out).await
 }
 
 /// The pool had no connection in time: `timed_out` says that it was the client's own maxTimeMS that passed.

@@ -33,6 +33,13 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     show_memory(&metrics, &shared);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { sweeping.registry.sweep().await });
+    let (buffering, shown) = (Arc::downgrade(&shared), Arc::downgrade(&metrics));
+    metrics.fill_by(move || {
+        let (Some(shared), Some(metrics)) = (buffering.upgrade(), shown.upgrade()) else { return false };
+        let bytes = i64::try_from(shared.request_memory.in_use()).unwrap_or(i64::MAX);
+        metrics.process.request_buffer_bytes.set(bytes);
+        true
+    });
     let readiness = Readiness::default();
     let next_listener = Arc::default();
     let mut runners = Vec::new();
@@ -77,7 +84,7 @@ fn show_memory(metrics: &Arc<Metrics>, shared: &Arc<Shared>) {
     process.reply_buffer_limit_bytes.set(gauge(shared.limits.reply_buffer_max));
     let (shared, shown) = (Arc::downgrade(shared), process.reply_buffer_bytes.clone());
     metrics.fill_by(move || {
-        shared.upgrade().inspect(|shared| shown.set(gauge(shared.reply_memory.used()))).is_some()
+        shared.upgrade().inspect(|shared| shown.set(gauge(shared.reply_memory.in_use()))).is_some()
     });
 }
 

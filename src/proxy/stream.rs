@@ -6,7 +6,7 @@
 //! its reply in time.
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 use super::buffer::{BUFFER_LEN, Buffer};
 use super::client::Client;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::address::HostPort;
 use super::description::ServerDescription;
 use super::membership::ConfigAnswer;
+use super::pace::Pace;
 use super::probe::Probe;
 use super::probe_error::ProbeError;
 use super::requests::Requests;
@@ -37,7 +38,6 @@ pub(super) struct MonitorOptions {
     pub(super) connect_timeout: Duration,
     pub(super) poll_interval: Duration,
     pub(super) await_time: Duration,
-    pub(super) client_metadata: Vec<u8>,
 }
 
 /// What a monitor reports.
@@ -130,7 +130,7 @@ impl Monitor {
     async fn open(&self) -> Result<Probe, ProbeError> {
         let opening = async {
             let mut probe = Probe::connect(&self.address).await?;
-            probe.handshake(&self.options.client_metadata).await?;
+            probe.handshake().await?;
             Ok(probe)
         };
         self.bounded("the first hello", opening).await
@@ -192,6 +192,7 @@ impl Monitor {
         let document = self.bounded("hello", probe.hello()).await?;
         let mut known = self.report_hello(&probe, document, None).await?;
         let await_millis = i64::try_from(self.options.await_time.as_millis()).unwrap_or(i64::MAX);
+        let mut pace = Pace::default();
         loop {
             let Some(version) = known.topology_version else {
                 return Err(probe.broken().await);
@@ -205,6 +206,7 @@ impl Monitor {
                     next.map_err(|_| ProbeError::TimedOut { what: "awaitable hello", limit })??;
                 more_to_come = more;
                 known = self.report_hello(&probe, document, None).await?;
+                sleep_until(pace.next(Instant::now())).await;
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::address::HostPort;
-use super::metadata::client_metadata;
 
 /// How to discover and monitor a set. [`TopologyOptions::new`] gives the defaults.
 #[derive(Debug, Clone)]
@@ -20,8 +19,6 @@ pub struct TopologyOptions {
     pub poll_interval: Duration,
     /// `maxAwaitTimeMS` of the streamed hello: a server without changes pushes that often.
     pub await_time: Duration,
-    /// The `client` document of the handshake.
-    pub client_metadata: Vec<u8>,
 }
 
 impl TopologyOptions {
@@ -34,7 +31,6 @@ impl TopologyOptions {
             connect_timeout: Duration::from_secs(10),
             poll_interval: Duration::from_millis(500),
             await_time: Duration::from_secs(10),
-            client_metadata: client_metadata(),
         }
     }
 }
