@@ -29,11 +29,13 @@
 //! 4. `proxy/exchange.rs` is the hot path. A server connection is taken by value out of the member's pool, the
 //!    request is written under a number of torana's own, the reply must name that number, and is streamed to the
 //!    client. Only a finished exchange gives the connection back; whatever else ends it closes the connection.
-//!    That rule is a type: [`pool::Checkout`].
+//!    That rule is a type: [`pool::Checkout`]. `stream.rs` passes on what is larger than a buffer, and takes over
+//!    what a slow client leaves behind, so that it holds up nobody.
 //! 5. The other routes are variations, each in a file of its own: `hello.rs` (answered from the monitors),
 //!    `names.rs` (read whole, edited by [`rewrite`], passed on), `awaiting.rs` (getMores that wait on the server:
 //!    a share of the pool, or slices), `exhaust.rs` (many replies to one request), `legacy.rs` (writes whose outcome
-//!    only getLastError on the same connection knows), `local.rs` and `refuse.rs` (answers of torana's own).
+//!    only getLastError on the same connection knows), `unasked.rs` (no reply wanted: torana waits for it all the
+//!    same, since the next client must not meet what still runs), `local.rs` and `refuse.rs` (answers of torana's own).
 //! 6. A client that leaves in the middle hands its exchange to `orphan.rs`. `transactions.rs` knows which
 //!    transactions are open, and who is left that could end them.
 //!
@@ -47,6 +49,7 @@
 //! | [`config`] | flags, connection string, TOML, every bound | the rest of torana |
 //! | [`topology`] | members, elections, monitors, hello copies, port map | clients, pools |
 //! | [`pool`] | checkouts, waiting, connecting, reaping | commands, sockets |
+//! | [`handshake`] | the first message on a server connection | sockets |
 //! | [`server`] | one connection to a mongod | clients |
 //! | [`rewrite`] | names in replies and requests, hello, error documents | sockets, clocks |
 //! | [`proxy`] | all of the above put together | |
@@ -76,6 +79,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod doc;
+pub mod handshake;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;

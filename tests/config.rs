@@ -167,7 +167,6 @@ fn a_group_ends_where_the_next_claim_begins() {
     let far = two_sets("listen = \"127.0.0.1:9000\"", "listen = \"127.0.0.2:9001\"");
     assert_eq!(read(&far).sets[0].groups[0].ports, 50);
     assert_eq!(read(&format!("{SHORT}listen = \"127.0.0.1:65530\"\n")).sets[0].groups[0].ports, 6);
-    assert_eq!(read(&format!("{SHORT}listen = \"127.0.0.1:0\"\n")).sets[0].groups[0].ports, 50);
 }
 
 #[test]
@@ -258,6 +257,25 @@ fn ports_that_two_need_are_refused() {
     }
     let found = errors(&format!("{SHORT}listen = \"127.0.0.1:65534\"\n"));
     assert!(found[0].contains("above 65535"), "{found:?}");
+}
+
+#[test]
+fn a_port_that_clients_would_not_find_again_is_refused() {
+    let zero = "listen = \"127.0.0.1:0\"\n";
+    let found = errors(&format!("{SHORT}{zero}"));
+    assert_eq!(
+        found,
+        [
+            "t.toml:2: listener group \"default\" of set \"rs0\": port 0 is any free port, which clients would not find \
+          again: name one"
+        ]
+    );
+    let found = errors(&format!("{SHORT}[members.db1]\n{zero}"));
+    assert!(found[0].contains("the listener of db1:27017") && found[0].contains("port 0"), "{found:?}");
+    let flags = Flags { listen: Some(at("127.0.0.1:0")), ..Flags::default() };
+    assert!(errors_with(SHORT, &flags)[0].starts_with("--listen: "), "{:?}", errors_with(SHORT, &flags));
+    let admin = format!("{SHORT}admin = \"127.0.0.1:0\"\n");
+    assert_eq!(read(&admin).admin, Some(at("127.0.0.1:0")));
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use support::fake_server::name_of;
-use support::{FakeServer, RawClient, Then, Torana};
+use support::message::{CHECKSUM_PRESENT, op_msg};
+use support::{FakeServer, RawClient, Section, Then, Torana};
 
 /// A server whose reply to `insert` is `reply` (or its end, if that is empty), and torana in front of it with three
 /// connections idle, whose numbers come back too.
@@ -47,11 +48,34 @@ fn insert(fake: &FakeServer, torana: &Torana) -> Option<Document> {
 }
 
 #[test]
-fn a_connection_that_breaks_takes_those_of_its_generation_with_it() {
+fn a_connection_that_the_server_closes_takes_no_other_with_it() {
     let (fake, torana, before) = three_idle(doc! {});
     assert_eq!(insert(&fake, &torana), None);
+    let after = now_serving(&fake, &torana);
+    assert_eq!(before.intersection(&after).count(), 2, "{before:?} {after:?}");
+    assert_eq!(torana.metric("torana_pool_clears_total", &[]), 0.0);
+}
+
+#[test]
+fn connections_that_the_server_closed_while_they_were_idle_serve_nobody() {
+    let (fake, torana, before) = three_idle(doc! {});
+    fake.close_serving();
     assert!(now_serving(&fake, &torana).is_disjoint(&before));
-    assert_eq!(torana.metric("torana_pool_clears_total", &[]), 1.0);
+}
+
+#[test]
+fn a_request_with_a_wrong_checksum_ends_its_client_and_never_reaches_the_server() {
+    let (fake, torana, before) = three_idle(doc! {});
+    let mut client = torana.client_of(fake.address());
+    let body = Section::Body(doc! { "count": "c", "$db": "test" });
+    let mut message = op_msg(1, 0, CHECKSUM_PRESENT, &[body]);
+    let last = message.len() - 1;
+    message[last] ^= 1;
+    client.send(&message);
+    let said = client.read_to_close();
+    assert!(String::from_utf8_lossy(&said).contains("checksum"), "{}", String::from_utf8_lossy(&said));
+    assert!(fake.requests("count").is_empty());
+    assert_eq!(now_serving(&fake, &torana), before);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod support;
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
 use support::message::{
@@ -119,6 +119,25 @@ fn a_last_error_that_never_comes_gives_the_connection_back_in_time() {
     silent.send_query("silent", &doc! { "getlasterror": 1 });
     silent.read_to_close();
     assert_eq!(torana.metric("torana_clients_ended_total", &["last_error_timeout"]), 1.0);
+}
+
+#[test]
+fn a_client_that_only_writes_and_never_asks_keeps_no_connection_by_that() {
+    let torana = start("[limits]\nlast_error_timeout = \"300ms\"\n[pool]\nmax = 2");
+    let mut writer = client(&torana);
+    let writing = std::thread::spawn(move || {
+        for id in 0..40 {
+            insert(&mut writer, "writer.c", doc! { "_id": id });
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        writer
+    });
+    wait_until("it writes", SOON, || documents("writer") > 0);
+    let asked = Instant::now();
+    client(&torana).run("writer", doc! { "ping": 1 });
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    let _writer = writing.join().unwrap();
+    wait_until("all are written", SOON, || documents("writer") == 40);
 }
 
 #[test]

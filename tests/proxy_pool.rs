@@ -218,7 +218,6 @@ fn whoever_frees_others_does_not_wait_behind_them() {
     for command in [
         doc! { "killCursors": "c", "cursors": [1i64] },
         doc! { "endSessions": [session()] },
-        doc! { "getMore": 5i64, "collection": "c" },
         doc! { "killOp": 1, "op": 1 },
         doc! { "currentOp": 1 },
         doc! { "aggregate": 1, "pipeline": [{ "$currentOp": {} }] },
@@ -232,6 +231,140 @@ fn whoever_frees_others_does_not_wait_behind_them() {
         client.run("admin", command);
     }
     assert!(held.fake.requests("ping").is_empty());
+}
+
+#[test]
+fn get_mores_leave_the_reserve_to_those_who_free_others() {
+    let held = Held::start("");
+    let _holder = held.holder("find");
+    let _reader = held.waiter(doc! { "getMore": 5i64, "collection": "c" });
+    let mut client = held.client();
+    let transaction = doc! { "lsid": session(), "txnNumber": 1i64, "autocommit": false };
+    let mut commit = doc! { "commitTransaction": 1 };
+    commit.extend(transaction);
+    client.run("admin", commit);
+    assert!(held.fake.requests("getMore").is_empty());
+}
+
+#[test]
+fn nobody_gets_the_connection_on_which_an_unacknowledged_write_still_runs() {
+    let held = Held::start("");
+    let mut writer = held.client();
+    let insert = doc! { "insert": "c", "hold": true, "writeConcern": { "w": 0 }, "$db": "test" };
+    writer.send_msg(MORE_TO_COME, &[Section::Body(insert)]);
+    held.fake.wait_requests("insert", 1);
+    let of_writer = held.fake.requests("insert")[0].connection;
+    // The reserve's connection serves whoever frees others; nobody waits behind the write on its connection.
+    let reply = held.client().run("admin", doc! { "killOp": 1, "op": 1 });
+    assert_ne!(reply.get_i32("connection").ok(), Some(of_writer));
+    let next = writer.send_command("test", doc! { "ping": 1, "n": 7 });
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(held.fake.requests("ping").is_empty(), "a client's requests run one after the other");
+    held.go.store(true, Ordering::Release);
+    // The write's own reply is nobody's: what comes first answers the ping.
+    let reply = writer.read();
+    assert_eq!((reply.response_to(), reply.body().get_i32("n").ok()), (next, Some(7)));
+}
+
+#[test]
+fn an_unacknowledged_write_that_finds_no_primary_ends_its_own_client_and_no_other() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "insert" => peer.reply(request, doc! { "ok": 0.0, "code": 10107, "errmsg": "not primary" }),
+        _ => peer.ok(request),
+    });
+    let torana = torana_with(&fake.uri(), "[pool]\nmax = 2");
+    let mut other = torana.client_of(fake.address());
+    let mut writer = torana.client_of(fake.address());
+    let insert = doc! { "insert": "c", "writeConcern": { "w": 0 }, "$db": "test" };
+    writer.send_msg(MORE_TO_COME, &[Section::Body(insert)]);
+    assert_eq!(writer.read_to_close(), b"");
+    other.run("test", doc! { "ping": 1 });
+}
+
+#[test]
+fn a_client_that_is_slow_to_take_a_large_reply_holds_up_nobody() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "find" => peer.reply(request, doc! { "data": "x".repeat(12_000_000), "ok": 1.0 }),
+        _ => peer.ok(request),
+    });
+    let torana = torana_with(&fake.uri(), "[pool]\nmax = 2");
+    let mut slow = torana.client_of(fake.address());
+    slow.send_command("test", doc! { "find": "c" });
+    fake.wait_requests("find", 1);
+    let asked = Instant::now();
+    let mut other = torana.client_of(fake.address());
+    other.run("test", doc! { "ping": 1 });
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(torana.metric("torana_replies_spooled_total", &[]), 1.0);
+    assert!(torana.metric("torana_reply_buffer_bytes", &[]) > 1e6);
+    assert_eq!(slow.read().body().get_str("data").unwrap().len(), 12_000_000);
+    wait_until("its memory is free", SOON, || torana.metric("torana_reply_buffer_bytes", &[]) == 0.0);
+}
+
+#[test]
+fn without_memory_for_it_a_client_that_drips_is_ended_in_time() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "find" => peer.reply(request, doc! { "data": "x".repeat(12_000_000), "ok": 1.0 }),
+        _ => peer.ok(request),
+    });
+    let bounds = "[pool]\nmax = 2\n[limits]\nreply_buffer_max = \"0KiB\"\nclient_write_timeout = \"1s\"";
+    let torana = torana_with(&fake.uri(), bounds);
+    let mut slow = torana.client_of(fake.address());
+    slow.send_command("test", doc! { "find": "c" });
+    fake.wait_requests("find", 1);
+    let dripping = std::thread::spawn(move || {
+        use std::io::Read;
+        let mut part = [0; 1000];
+        while slow.stream().read(&mut part).is_ok_and(|n| n > 0) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let mut other = torana.client_of(fake.address());
+    other.run("test", doc! { "ping": 1 });
+    wait_until("it has ended", SOON, || torana.metric("torana_clients_ended_total", &["slow_reader"]) == 1.0);
+    drop(torana);
+    dripping.join().unwrap();
+}
+
+#[test]
+fn writes_of_clients_that_left_take_at_most_a_quarter_of_the_pool() {
+    let held = Held::start("");
+    // The second one takes the reserve, as a statement of an open transaction does.
+    let transaction = doc! { "lsid": session(), "txnNumber": 1i64, "autocommit": false };
+    let mut owner = held.client();
+    let mut start = doc! { "insert": "c", "startTransaction": true };
+    start.extend(transaction.clone());
+    owner.run("test", start);
+    let holder = held.holder("update");
+    let mut statement = doc! { "delete": "c", "hold": true };
+    statement.extend(transaction);
+    owner.send_command("test", statement);
+    held.fake.wait_requests("delete", 1);
+    drop(holder);
+    drop(owner);
+    wait_until("the one too many is left to the server", SOON, || held.ended_by("closed") == 1.0);
+    held.go.store(true, Ordering::Release);
+    wait_until("the other is drained", SOON, || held.ended_by("drained") == 1.0);
+}
+
+#[test]
+fn a_client_that_leaves_while_the_server_takes_nothing_frees_its_connection() {
+    let held = Held::start("");
+    let _holder = held.holder("find");
+    held.client().run("admin", doc! { "killOp": 1, "op": 1 });
+    let mut sender = held.client();
+    let mut first = doc! { "abortTransaction": 1, "hold": true, "lsid": session(), "txnNumber": 1i64 };
+    first.insert("autocommit", false);
+    first.insert("data", "x".repeat(14_000_000));
+    held.fake.stop_reading(true);
+    sender.send_command("admin", first);
+    wait_until("both are out", SOON, || held.torana.metric("torana_pool_connections_out", &[]) == 2.0);
+    drop(sender);
+    wait_until("its connection is closed", SOON, || {
+        held.torana.metric("torana_pool_connections_out", &[]) == 1.0
+    });
+    held.fake.stop_reading(false);
+    assert!(held.fake.requests("abortTransaction").is_empty(), "half a request never runs");
 }
 
 #[test]

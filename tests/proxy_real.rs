@@ -267,6 +267,45 @@ fn a_write_without_acknowledgement_gets_no_reply_and_is_done() {
 }
 
 #[test]
+fn an_unacknowledged_write_that_waits_for_a_transaction_does_not_hold_up_its_commit() {
+    const DB: &str = "unacknowledged";
+    let torana = start("[pool]\nmax = 2");
+    let mut owner = client(&torana);
+    insert(&mut owner, DB, vec![doc! { "_id": 1, "n": 0 }]);
+    let session = doc! { "id": Uuid::new() };
+    let update = |by: i32| doc! { "q": { "_id": 1 }, "u": { "$inc": { "n": by } } };
+    let first = doc! { "update": "c", "updates": [update(1)] };
+    owner.run(DB, statement(&session, 1, first, true));
+    let mut writer = client(&torana);
+    let waits = doc! { "update": "c", "updates": [update(10)], "writeConcern": { "w": 0 }, "$db": DB,
+    "comment": DB };
+    writer.send_msg(MORE_TO_COME, &[Section::Body(waits)]);
+    wait_until("the write waits on the server", SOON, || !running(DB).is_empty());
+    let began = Instant::now();
+    owner.run("admin", statement(&session, 1, doc! { "commitTransaction": 1 }, false));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    wait_until("the write has run", SOON, || documents(DB, doc! { "n": 11 }) == 1);
+}
+
+#[test]
+fn legacy_opcodes_that_the_server_closes_on_end_their_own_client_and_no_other() {
+    let torana = start("[pool]\nmax = 2");
+    let mut other = client(&torana);
+    other.run("admin", doc! { "ping": 1 });
+    for _ in 0..5 {
+        let mut old = client(&torana);
+        // OP_KILL_CURSORS: zero, the number of cursors, a cursor.
+        let rest = [[1, 0, 0, 0].as_slice(), &7i64.to_le_bytes()].concat();
+        let message = [&[0; 4], rest.as_slice()].concat();
+        let header = [16 + message.len() as i32, 1, 0, 2007].map(i32::to_le_bytes).concat();
+        old.send(&[header, message].concat());
+        assert_eq!(old.read_to_close(), b"");
+        other.run("admin", doc! { "ping": 1 });
+    }
+    assert_eq!(torana.metric("torana_pool_connections_made_total", &[]), 1.0);
+}
+
+#[test]
 fn a_reply_to_a_request_with_a_checksum_has_a_valid_one_wherever_it_was_made() {
     let torana = start("");
     let mut client = client(&torana);
@@ -316,4 +355,25 @@ fn the_largest_documents_pass_both_ways() {
     let found = client.run(DB, doc! { "find": "c", "filter": { "_id": 1 } });
     let batch = found.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
     assert_eq!(batch[0].as_document().unwrap().get_str("pad").unwrap().len(), pad.len());
+}
+
+#[test]
+fn a_client_that_shuts_its_sending_side_gets_no_reply_where_a_server_gives_one_and_its_write_is_done() {
+    const DB: &str = "half_closed";
+    let torana = start("");
+    let half_closed = |mut client: RawClient, id: &str| {
+        client.run(DB, doc! { "ping": 1 });
+        // Held up for longer than the server takes to see the end of the client's side.
+        let insert = doc! { "update": "c", "updates": [{
+            "q": { "$where": "sleep(400); return true" }, "u": { "$set": { "by": id } },
+        }] };
+        client.send_command(DB, insert);
+        client.stream().shutdown(std::net::Shutdown::Write).unwrap();
+        let answered = !client.read_to_close().is_empty();
+        wait_until("the write is done", SOON, || documents(DB, doc! { "by": id }) == 1);
+        answered
+    };
+    insert(&mut client(&torana), DB, vec![doc! { "_id": 1 }]);
+    assert!(half_closed(set().client(0), "direct"));
+    assert!(!half_closed(client(&torana), "proxied"));
 }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use bson::doc;
@@ -43,4 +44,15 @@ fn one_live_seed_among_dead_ones_is_enough() {
     let torana = Torana::serve(uri).start();
     assert_eq!(torana.listeners().len(), 1);
     torana.client_of(fake.address()).run("test", doc! { "ping": 1 });
+}
+
+#[test]
+fn a_seed_that_says_nothing_is_named_from_the_first_moment() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let torana = Torana::serve(format!("mongodb://{address}/?replicaSet=rs0")).launch();
+    wait_until("the admin endpoint answers", SOON, || TcpStream::connect(torana.admin_address()).is_ok());
+    let (status, text) = torana.get("/readyz");
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains(&format!("{address}: has not answered yet")), "{text}");
 }

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Makes everything real that torana is tested against available in a cache folder: mongods, drivers, mongosh.
 #
-#   . deploy/lib/fetch.sh && torana_fetch     in a script: fetches what is missing and exports the TORANA_* variables
-#   deploy/lib/fetch.sh                       by hand: the same, printing the variables as export lines
+#   . deploy/lib/fetch.sh && torana_fetch [tests]     in a script: fetches what is missing, exports the TORANA_* variables
+#   deploy/lib/fetch.sh [tests]                       by hand: the same, printing the variables as export lines
+#
+# `tests` adds what only the tests use and takes minutes to build.
 #
 # It needs Debian 12, root (to install Debian packages that are missing) and the package registries, nothing else.
 # The cache is ${TORANA_CACHE:-$HOME/.cache/torana}; each part appears there by one rename, and a lock lets two
@@ -24,7 +26,7 @@ torana_fetch() {
     mkdir -p "$TORANA_CACHE"
     exec {lock}>"$TORANA_CACHE/.lock"
     flock -n "$lock" || step 'waiting for another fetch to end' flock -w 1800 "$lock"
-    _fetch_all || status=$?
+    _fetch_all "${1:-}" || status=$?
     exec {lock}>&-
     [ "$status" = 0 ] || die "fetching failed, see above; what was fetched before stays in $TORANA_CACHE"
 }
@@ -33,7 +35,7 @@ _fetch_all() {
     # Whoever holds the lock is alone: what a run that was killed left half made can go.
     rm -rf "$TORANA_CACHE"/.making.*
     _provided=''
-    fetch_python && fetch_mongods && fetch_node || return 1
+    fetch_python && fetch_mongods && fetch_node && fetch_rust_features "$1" || return 1
     printf '%s' "$_provided" >"$TORANA_CACHE/.env.sh.new"
     mv "$TORANA_CACHE/.env.sh.new" "$TORANA_CACHE/env.sh"
 }
@@ -49,6 +51,6 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     trap end_group EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    torana_fetch
+    torana_fetch "$@"
     cat "$TORANA_CACHE/env.sh"
 fi

@@ -58,3 +58,20 @@ _fetch_mongosh() {
     # It writes below HOME on every start; the first one is the slow one.
     "$2/mongosh" --version
 }
+
+# The official Rust driver's features are a program of their own (tests/drivers/rust), keyed by the package's content.
+# Only the tests use it and its dependencies take minutes to build, so it is built only when $1 says `tests`; they
+# stay in a target folder of the cache, so that a changed feature is built in seconds.
+fetch_rust_features() {
+    local package="$TORANA_REPO/tests/drivers/rust" key features
+    key="$(cd "$package" && cat Cargo.toml Cargo.lock src/*.rs | sha256sum | cut -c 1-12)"
+    features="rust-features-$key"
+    if [ "$1" = tests ]; then into "$features" _build_rust_features "$package"; fi
+    [ ! -e "$TORANA_CACHE/$features" ] || provides TORANA_RUST_FEATURES "$TORANA_CACHE/$features/features"
+}
+
+_build_rust_features() {
+    twice cargo build --quiet --locked --manifest-path "$1/Cargo.toml" \
+        --target-dir "$TORANA_CACHE/rust-target"
+    cp "$TORANA_CACHE/rust-target/debug/features" "$2/"
+}

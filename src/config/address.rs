@@ -16,7 +16,7 @@ const HOST_MAX: usize = 253;
 pub struct HostPort {
     /// Name, IPv4 or IPv6 literal.
     pub host: String,
-    /// 0 stands for any free port, where a port is listened on.
+    /// 0 stands for any free port, for the admin endpoint alone.
     pub port: u16,
 }
 

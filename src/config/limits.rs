@@ -2,13 +2,17 @@
 //!
 //! `[limits]` holds for the process, `[pool]` and `[monitor]` for each replica set; what the connection string says
 //! of the latter two wins over the file. All can be set; `"off"` where the type is an `Option`.
+//!
+//! Three bounds follow from how torana is built and have no setting: what a client sends ahead of a reply stays in
+//! its socket beyond one read buffer (16 KiB, `proxy/buffer.rs`; drivers send nothing ahead, except after legacy
+//! writes and `moreToCome`); documents are walked into 200 deep at most, which is MongoDB's own limit
+//! (`rewrite/rules.rs`; whatever is nested deeper passes unread or is refused); compressed messages are refused.
 
 use std::time::Duration;
 
 use super::bounds::{Count, Flag, bounds, hours, ms, seconds};
 use super::units::{Size, Span, SpanOrOff};
 
-const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
@@ -23,9 +27,9 @@ bounds! {
         message_max: usize as Size = SERVER_MESSAGE_MAX, 17 * MIB..=SERVER_MESSAGE_MAX;
         /// Memory of all requests above 64 KiB, bytes; further ones wait in their sockets. Twenty of the longest.
         request_buffer_max: usize as Size = GIB, 64 * MIB..=1024 * GIB;
-        /// Bytes that a client may send ahead of the reply that it waits for; more waits in its socket. Drivers send
-        /// nothing ahead, except after legacy writes and `moreToCome`.
-        pipelined_max: usize as Size = 64 * KIB, KIB..=48 * MIB;
+        /// Memory of all large replies that their clients are slow to take, bytes: so they hold up no server
+        /// connection. Beyond it they do, and a client that takes less than 1 MiB in `client_write_timeout` is ended.
+        reply_buffer_max: usize as Size = 256 * MIB, 0..=1024 * GIB;
         /// Client connections to each member. mongod's own default (`net.maxIncomingConnections`), so that no client
         /// finds less room than before. The process's descriptor limit may come first: accepting then pauses.
         clients_max: usize as Count = 65_536, 1..=1_000_000;
@@ -37,7 +41,7 @@ bounds! {
         client_idle_timeout: Option<Duration> as SpanOrOff = None, seconds(1)..=hours(24 * 7);
         /// From the first byte of a message to its last: 48 MB at 6.4 Mbit/s.
         message_timeout: Duration as Span = seconds(60), ms(100)..=hours(1);
-        /// How long a client may take nothing of its reply, which holds up a server connection.
+        /// How long a client may take nothing of its reply.
         client_write_timeout: Duration as Span = seconds(30), ms(100)..=hours(1);
         /// From a legacy write to its getLastError, during which a server connection is pinned. Drivers send both
         /// in one go.
@@ -46,7 +50,7 @@ bounds! {
         /// and the connection is kept.
         abandoned_grace: Duration as Span = ms(50), ms(1)..=seconds(60);
         /// How long a write whose client left is let run before its server connection is closed under it (which
-        /// mongod lets run on).
+        /// mongod lets run on). At once if a quarter of a pool is taken by such writes.
         orphan_drain: Duration as Span = seconds(60), ms(100)..=hours(24);
         /// Server connections closed in a second to end reads whose clients left; above it `killOp` is used, because
         /// each close costs a connect and a handshake.
@@ -56,8 +60,6 @@ bounds! {
         transaction_orphan_timeout: Duration as Span = seconds(10), seconds(1)..=hours(1);
         /// From SIGTERM to the end, whatever still runs. Below the 30 s after which Kubernetes kills.
         shutdown_deadline: Duration as Span = seconds(25), ms(1)..=hours(24);
-        /// Depth of nested documents that torana walks into when it looks for fields. MongoDB's own limit is 200.
-        bson_depth_max: usize as Count = 200, 20..=1_000;
         /// Connections to the admin endpoint at once. A scraper and a few probes need one each.
         admin_connections_max: usize as Count = 32, 1..=1_000;
         /// The longest that one request to the admin endpoint may take, its header included.

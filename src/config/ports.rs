@@ -24,7 +24,7 @@ impl Claim {
         u32::from(self.first.port) + u32::from(self.count)
     }
 
-    /// Whether both need the same port. Any free port is never the same; a member's own port in the middle of its
+    /// Whether both need the same port. Port 0 is refused elsewhere; a member's own port in the middle of its
     /// group's ports is left out of them.
     fn collides(&self, other: &Claim) -> bool {
         let same_group = self.owner.is_some() && self.owner == other.owner && self.is_group != other.is_group;
@@ -41,6 +41,10 @@ pub(super) fn share_out(
     problems: &mut Problems<'_>,
 ) {
     let claims = claims(sets, admin);
+    for claim in claims.iter().filter(|claim| claim.owner.is_some() && claim.first.port == 0) {
+        let text = "port 0 is any free port, which clients would not find again: name one";
+        problems.add(&claim.place, format!("{}: {text}", claim.what));
+    }
     for (place, later) in claims.iter().enumerate() {
         let collides = |earlier: &&Claim| earlier.collides(later);
         if let Some(earlier) = claims.iter().take(place).find(collides) {

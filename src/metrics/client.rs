@@ -22,12 +22,10 @@ pub struct ClientMetrics {
     pub rejected: IntCounter,
     /// Times that accepting stopped for a while because the process had no descriptor left.
     pub accept_pauses: IntCounter,
-    /// From the first byte of a message to the last of its header, seconds.
+    /// From the first byte of a message to the last of its header, seconds; of headers that came in pieces.
     pub header_read: Histogram,
     /// Awaitable hellos held until the member changes or their time is up.
     pub hellos_waiting: IntGauge,
-    /// Bytes of pipelined requests read ahead and not yet served.
-    pub pipelined_bytes: IntGauge,
 }
 
 impl ClientMetrics {
@@ -47,14 +45,12 @@ impl ClientMetrics {
             ),
             header_read: builder.histogram(
                 "torana_header_read_seconds",
-                "From a request's first byte to the end of its header",
+                "From a request's first byte to the end of its header, of headers that came in pieces",
             ),
             hellos_waiting: builder.gauge(
                 "torana_hellos_waiting",
                 "Awaitable hellos held until the member changes or their time is up",
             ),
-            pipelined_bytes: builder
-                .gauge("torana_pipelined_bytes", "Bytes of requests read ahead and not yet served"),
         }
     }
 }

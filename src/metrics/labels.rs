@@ -136,10 +136,6 @@ labels! {
         MemberRemoved = "member_removed",
         /// The client did not take its reply in time.
         SlowReader = "slow_reader",
-        /// No server connection in time, and no way to say so in a reply.
-        Queue = "queue",
-        /// More requests in memory than torana may hold.
-        Memory = "memory",
         /// torana is shutting down.
         Shutdown = "shutdown",
     }
@@ -160,9 +156,7 @@ labels! {
         Abandoned = "abandoned",
         /// Found closed, or readable without reason, before use.
         FoundDead = "found_dead",
-        /// Its member left the set.
-        Removed = "removed",
-        /// torana is shutting down.
+        /// Its pool was closed.
         Shutdown = "shutdown",
     }
 

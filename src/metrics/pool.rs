@@ -42,8 +42,6 @@ pub struct PoolMetrics {
     pub closed: Arc<Counters<CloseReason>>,
     /// Time that closing took, seconds.
     pub close: Histogram,
-    /// Connections whose close failed.
-    pub close_errors: IntCounter,
     /// Times that the pool was cleared, each the start of a generation.
     pub clears: IntCounter,
     /// Requests whose wait time was up.
@@ -86,8 +84,6 @@ impl PoolMetrics {
             closed: b
                 .counters("torana_pool_connections_closed_total", "Server connections closed, by reason"),
             close: b.histogram("torana_pool_close_seconds", "Close of a server connection"),
-            close_errors: b
-                .counter("torana_pool_close_errors_total", "Server connections whose close failed"),
             clears: b.counter("torana_pool_clears_total", "Generations of the pool that were ended"),
             wait_timeouts: b.counter("torana_pool_wait_timeouts_total", "Requests whose wait time was up"),
             wait_queue_full: b
@@ -109,7 +105,7 @@ impl PoolMetrics {
 pub struct OrphanMetrics {
     /// How they ended.
     pub ended: Arc<Counters<OrphanEnd>>,
-    /// Writes that are drained now.
+    /// Operations that are drained now.
     pub draining: IntGauge,
     /// How many may be.
     pub draining_limit: IntGauge,

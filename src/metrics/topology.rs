@@ -35,8 +35,10 @@ impl TopologyMetrics {
             ),
             fresh: builder.gauge("torana_member_fresh", "1 while the member's newest hello may be served"),
             elections: builder.counter("torana_elections_total", "Elections that the member was seen to win"),
-            monitor_failures: builder
-                .counter("torana_monitor_failures_total", "Hellos that failed or did not come in time"),
+            monitor_failures: builder.counter(
+                "torana_monitor_failures_total",
+                "Times that the monitor lost the member, or tried in vain to reach it",
+            ),
             hello_age: builder.age("torana_hello_age_seconds", "Time since the member's newest hello"),
             round_trip: builder
                 .float_gauge("torana_round_trip_seconds", "Smoothed round-trip time to the member"),

@@ -15,6 +15,8 @@ pub struct TrafficMetrics {
     pub requests_with_reply: IntCounter,
     /// Requests that have none: legacy writes, killCursors, OP_MSG with moreToCome.
     pub requests_without_reply: IntCounter,
+    /// Replies taken into memory because their client was slow.
+    pub replies_spooled: IntCounter,
     /// From a request read to its reply written, seconds: the server's time is in it.
     pub in_proxy: Histogram,
     /// Operations by command and outcome, local ones included.
@@ -46,6 +48,8 @@ impl TrafficMetrics {
                 .counter("torana_requests_with_reply_total", "Requests read that have a reply"),
             requests_without_reply: builder
                 .counter("torana_requests_without_reply_total", "Requests read that have no reply"),
+            replies_spooled: builder
+                .counter("torana_replies_spooled_total", "Replies taken into memory for slow clients"),
             in_proxy: builder.histogram(
                 "torana_request_seconds",
                 "From a request read to its reply written, the server's time included",
@@ -54,7 +58,7 @@ impl TrafficMetrics {
                 .sparse_counters("torana_operations_total", "Operations of clients, by command and outcome"),
             server_latency: builder.sparse_histograms(
                 "torana_server_latency_seconds",
-                "From a request written to the server to its reply's header",
+                "From taking a server connection for a request to its reply's header",
             ),
             local_replies: builder
                 .sparse_counters("torana_local_replies_total", "Requests answered by torana itself"),

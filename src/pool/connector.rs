@@ -138,7 +138,7 @@ impl<C: Connect> Connector<C> {
         let expires = self.shared.options.lifetime.map(|lifetime| since + self.backoff.spread(lifetime));
         let pooled = Box::new(Pooled { connection, generation: self.generation, expires, since });
         if !self.shared.add(pooled) {
-            self.shared.events.closed(CloseReason::Stale);
+            self.shared.events.closed(CloseReason::Stale, Duration::ZERO);
         }
     }
 

@@ -120,6 +120,7 @@ impl<C: Connect> Shared<C> {
         let reaping = self.reaping.load(Ordering::Relaxed);
         let idle = (stack.available + reaping).min(stack.size);
         let awaiting_max = self.options.awaiting_budget();
+        let ordinary_max = self.ordinary_max;
         Status {
             max: self.options.max,
             size: stack.size,
@@ -128,6 +129,8 @@ impl<C: Connect> Shared<C> {
             connecting: self.connecting.load(Ordering::Relaxed),
             waiting: self.waiting.load(Ordering::Relaxed),
             queue_max: self.options.queue_max,
+            ordinary: ordinary_max.saturating_sub(self.ordinary.available_permits()),
+            ordinary_max,
             awaiting: awaiting_max.saturating_sub(self.awaiting.available_permits()),
             awaiting_max,
         }

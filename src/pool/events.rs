@@ -17,6 +17,8 @@ pub enum CloseReason {
     Broken,
     /// An exchange on it failed.
     Error,
+    /// The server sent what nobody asked for.
+    Protocol,
     /// Its client left in the middle of an exchange.
     Abandoned,
     /// Its checkout was dropped without a word.
@@ -37,8 +39,8 @@ pub trait PoolEvents: Send + Sync + 'static {
     fn connected(&self, _took: Duration) {}
     /// A connect failed after `took`.
     fn connect_failed(&self, _error: &ConnectError, _took: Duration) {}
-    /// A connection was closed.
-    fn closed(&self, _reason: CloseReason) {}
+    /// A connection was closed, which took `took`.
+    fn closed(&self, _reason: CloseReason, _took: Duration) {}
     /// All connections became stale.
     fn cleared(&self, _cause: &str) {}
     /// The member counts as unreachable.

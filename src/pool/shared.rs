@@ -69,6 +69,8 @@ pub(super) struct Shared<C: Connect> {
     pub available: Semaphore,
     /// Places of ordinary work.
     pub ordinary: Semaphore,
+    /// How many there are.
+    pub ordinary_max: usize,
     /// Places of awaiting operations.
     pub awaiting: Semaphore,
     /// Where awaiting operations get their connections, if not here.
@@ -101,6 +103,7 @@ impl<C: Connect> Shared<C> {
             stack: unmanaged::Pool::new(options.max),
             available: Semaphore::new(0),
             ordinary: Semaphore::new(places),
+            ordinary_max: places,
             awaiting: Semaphore::new(options.awaiting_budget()),
             extra,
             waiting: AtomicUsize::new(0),
@@ -231,8 +234,9 @@ impl<C: Connect> Shared<C> {
     pub(super) fn discard(&self, object: Object<C>, reason: CloseReason) {
         let pooled = Object::<C>::take(object);
         self.count_out(pooled.generation);
+        let started = Instant::now();
         drop(pooled);
-        self.events.closed(reason);
+        self.events.closed(reason, started.elapsed());
         self.wake_connector.notify_one();
     }
 

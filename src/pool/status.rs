@@ -17,6 +17,10 @@ pub struct Status {
     pub waiting: usize,
     /// Waiting callers at most.
     pub queue_max: usize,
+    /// Places of ordinary work in use.
+    pub ordinary: usize,
+    /// Places of ordinary work: the limit without the reserve.
+    pub ordinary_max: usize,
     /// Awaiting operations that hold a permit.
     pub awaiting: usize,
     /// Awaiting operations that may hold a permit at once.

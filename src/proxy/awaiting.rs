@@ -79,7 +79,7 @@ impl Sliced<'_> {
                 // What the last round said is still true as far as the client can tell.
                 Header::patch_response_to(reply, self.request.header.request_id);
                 client.entry.enter(Phase::Writing);
-                return client.write(reply).await;
+                return client.answer(reply).await;
             }
             // A share that has come free is as good as one that was free at once.
             let (lane, wait) = match client.pool.try_awaiting() {

@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::buffer::{BUFFER_LEN, Buffer};
 use super::context::{Listener, Pool};
@@ -41,13 +43,21 @@ pub struct Client {
     pub has_metadata: bool,
     /// The open transactions that it took part in.
     pub transactions: TakesPart,
+    /// What it has taken of a reply that holds up a server connection, since that counted as progress.
+    slowly_taken: usize,
     /// Its last legacy write's outcome can no longer be asked for: its connection was given back.
     pub outcome_lost: bool,
+    /// It did not ask for the outcome of its last legacy write in time.
+    pub never_asks: bool,
     /// Why the session ended, once it has.
     pub end_reason: Option<EndReason>,
     /// Whether its current request, which waits for a connection, has a reply. Here, as the session's future is small.
     pub wants_reply: bool,
     next_reply_id: i32,
+    /// Made by the first reply that the client is slow to take, and used again.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// When the first bytes of a header came that was not whole at once.
+    header_since: Option<Instant>,
 }
 
 /// What stands in the way of a whole message.
@@ -70,10 +80,14 @@ impl Client {
             entry,
             has_metadata: false,
             transactions: TakesPart::default(),
+            slowly_taken: 0,
             outcome_lost: false,
+            never_asks: false,
             end_reason: None,
             wants_reply: true,
             next_reply_id: 0,
+            timer: None,
+            header_since: None,
         }
     }
 
@@ -143,8 +157,10 @@ impl Client {
         self.large = None;
     }
 
-    /// Keeps `buffer`, whatever is in it, for what is read next. An idle client gives it back.
+    /// Keeps `buffer`, whatever is in it, for what is read next. An idle client gives it back. Memory that a large
+    /// reply took is free again.
     pub fn reuse(&mut self, mut buffer: Buffer) {
+        self.large = None;
         match buffer.is_usual() && self.spare.is_none() {
             true => {
                 buffer.clear();
@@ -190,6 +206,12 @@ impl Client {
         }
     }
 
+    /// Writes a message that was made or edited here, and counts it. As [`Client::write`] otherwise.
+    pub async fn answer(&mut self, message: &[u8]) -> Result<(), End> {
+        self.listener.member.metrics.traffic.client_sent_bytes.inc_by(message.len() as u64);
+        self.write(message).await
+    }
+
     /// Writes all of `bytes`. Not cancel safe: a cancelled call may have written part, the connection must be closed.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         // Mostly there is room, and then asking for it first costs more than trying.
@@ -207,6 +229,64 @@ impl Client {
         Ok(())
     }
 
+    /// Writes of `bytes` what the client takes until `until`, and returns how many that were: all, if it keeps up.
+    /// Not cancel safe, as [`Client::write`].
+    pub fn write_until(&mut self, bytes: &[u8], until: Instant) -> impl Future<Output = Result<usize, End>> {
+        let mut written = 0;
+        std::future::poll_fn(move |cx| {
+            while written < bytes.len() {
+                match Pin::new(&mut self.stream).poll_write(cx, &bytes[written..]) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::gone())),
+                    Poll::Ready(Ok(n)) => written += n,
+                    Poll::Pending => return self.poll_timer(cx, until).map(|()| Ok(written)),
+                }
+                self.entry.progress();
+            }
+            Poll::Ready(Ok(written))
+        })
+    }
+
+    /// Writes all of `bytes`; each `part` of them counts as progress, and less does not. Not cancel safe, as
+    /// [`Client::write`].
+    pub async fn write_with_progress(&mut self, mut bytes: &[u8], part: usize) -> Result<(), End> {
+        while !bytes.is_empty() {
+            match self.stream.write(bytes).await {
+                Ok(0) | Err(_) => return Err(End::gone()),
+                Ok(n) => {
+                    bytes = &bytes[n..];
+                    self.slowly_taken += n;
+                }
+            }
+            if self.slowly_taken >= part {
+                self.slowly_taken = 0;
+                self.entry.progress();
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a share of the memory for large messages until the next one.
+    pub fn holds(&mut self, memory: OwnedSemaphorePermit) {
+        self.large = Some(memory);
+    }
+
+    /// Whether the client has closed its side, as far as that can be seen behind what it has sent and nobody read.
+    pub fn has_left(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        !matches!(
+            rustix::net::recv(&self.stream, &mut [0u8; 1][..], flags),
+            Ok((1.., _)) | Err(rustix::io::Errno::AGAIN)
+        )
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx)
+    }
+
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, End>> {
         loop {
             let mut input = self.next_buffer();
@@ -214,6 +294,14 @@ impl Client {
             match Header::peek(input.unread(), Side::Client, limit) {
                 Ok(Some(header)) if input.len() >= header.length => {
                     self.input = Some(input);
+                    if let Some(since) = self.header_since.take() {
+                        self.listener
+                            .member
+                            .metrics
+                            .clients
+                            .header_read
+                            .observe(since.elapsed().as_secs_f64());
+                    }
                     return Poll::Ready(Ok(Progress::Message(header)));
                 }
                 Ok(Some(header)) if header.length > BUFFER_LEN && self.large.is_none() => {
@@ -221,7 +309,12 @@ impl Client {
                     return Poll::Ready(Ok(Progress::NeedsRoom(header.length)));
                 }
                 Ok(Some(header)) => input.reserve(header.length),
-                Ok(None) => input.reserve(HEADER_LEN),
+                Ok(None) => {
+                    if !input.is_empty() && self.header_since.is_none() {
+                        self.header_since = Some(Instant::now());
+                    }
+                    input.reserve(HEADER_LEN);
+                }
                 Err(error) => return Poll::Ready(Err(End::protocol(error))),
             }
             let was_empty = input.is_empty();

@@ -1,13 +1,13 @@
 //! What a session is handed: the listener that it came in on, the member behind it, and what all share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Duration;
 
 use super::buffer::BufferPool;
+use super::count::Count;
 use super::cursors::AwaitingCursors;
 use super::hello;
 use super::orphan;
@@ -38,6 +38,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Memory for requests that do not fit a read buffer.
     pub request_memory: RequestMemory,
+    /// Memory for replies whose clients are slow to take them.
+    pub reply_memory: RequestMemory,
 }
 
 /// One replica set.
@@ -65,37 +67,14 @@ pub struct Member {
     pub cursors: AwaitingCursors,
     /// How many awaiting getMores go by rounds.
     pub sliced: Count,
+    /// How many writes run on whose clients left, of those that may.
+    pub drained: Count,
+    /// How many may.
+    pub drained_max: usize,
     /// How many reads were ended by closing their connection lately.
     pub closes: orphan::CloseRate,
     /// Its metrics.
     pub metrics: Arc<MemberMetrics>,
-}
-
-/// How many are in some state now.
-#[derive(Debug, Default)]
-pub struct Count(AtomicUsize);
-
-impl Count {
-    /// Counts one more until the guard is dropped.
-    pub fn enter(&self) -> CountGuard<'_> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        CountGuard(&self.0)
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// One that is counted.
-#[derive(Debug)]
-pub struct CountGuard<'a>(&'a AtomicUsize);
-
-impl Drop for CountGuard<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// One in a gauge, until dropped: an aborted session leaves none behind.
@@ -139,7 +118,7 @@ impl std::fmt::Debug for Member {
     }
 }
 
-/// A budget of memory, in KiB, for requests too large for a usual buffer.
+/// A budget of memory, in KiB, for messages too large for a usual buffer.
 #[derive(Debug)]
 pub struct RequestMemory {
     semaphore: Arc<Semaphore>,
@@ -156,6 +135,16 @@ impl RequestMemory {
     /// What a request of `length` bytes takes of it: never more than there is, or it would wait for ever.
     pub fn units(&self, length: usize) -> u32 {
         u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).min(self.units)
+    }
+
+    /// A share of it for `length` bytes, if there is one now.
+    pub fn try_take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
+        self.semaphore.clone().try_acquire_many_owned(self.units(length)).ok()
+    }
+
+    /// Bytes in use.
+    pub fn in_use(&self) -> usize {
+        (self.units as usize).saturating_sub(self.semaphore.available_permits()) * 1024
     }
 
     /// The semaphore whose permits are its units.

@@ -5,12 +5,12 @@
 //! client that left, a session that was aborted) drops the checkout, which closes the connection: a reply that was
 //! not read to its end must never reach the next client.
 
+use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, sleep};
 
-use super::buffer::{BUFFER_LEN, Buffer};
 use super::client::Client;
 use super::context::{AwaitingPermit, Checkout, Listener};
 use super::end::End;
@@ -19,12 +19,16 @@ use super::orphan;
 use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, ReplyError, receive};
-use super::request::{Request, Route};
+use super::request::Request;
+use super::stream::stream;
 use super::transactions::Step;
 use crate::command::Kind;
 use crate::metrics::{Direction, EndReason, Outcome};
 use crate::pool::{CheckoutError, Class, CloseReason};
 use crate::wire::Header;
+
+/// How often a client whose request the server is slow to take is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Forwards a request as it is and passes its reply on.
 ///
@@ -48,11 +52,6 @@ pub async fn forward_as(
         return Ok(());
     };
     let id = send(at, client, &mut server, request).await?;
-    if request.route == Route::NoReply {
-        at.member.metrics.traffic.operations.inc((request.command, Outcome::Ok));
-        check_in(server);
-        return Ok(());
-    }
     client.entry.enter(Phase::Awaiting);
     match receive(client, &mut server, id, None).await {
         Ok(Arrival::Reply(reply)) => {
@@ -178,16 +177,40 @@ pub async fn send(
         }
     };
     let message = client.message();
-    let written = server.write_all(message.get(..length).unwrap_or(message)).await;
+    let message = message.get(..length).unwrap_or(message);
+    // Mostly the server takes all of it at once.
+    let written = match message.get(server.write_now(message)..) {
+        Some(rest) if !rest.is_empty() => Box::pin(send_rest(client, server, rest)).await,
+        _ => Ok(()),
+    };
     let traffic = &at.member.metrics.traffic;
     traffic.server_sent_bytes.inc_by(length as u64);
     traffic.forwarded.inc(Direction::Request);
     client.sent(length);
     written.map(|()| id).map_err(|error| {
+        if client.has_left() {
+            return abandoned(at, request);
+        }
         traffic.operations.inc((request.command, Outcome::Error));
-        notice::connection_failed(at, &client.pool, server.generation());
+        notice::connection_failed(at, &client.pool, server.generation(), Some(&error));
         End::server(format!("writing to {}: {error}", at.member.name))
     })
+}
+
+/// Writes what the server did not take at once. Ends when the client has left: half a request never runs.
+async fn send_rest(client: &Client, server: &mut Checkout, mut rest: &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        tokio::select! {
+            biased;
+            written = server.write_some(rest) => rest = rest.get(written?..).unwrap_or_default(),
+            () = sleep(LOOK_EVERY) => {
+                if client.has_left() {
+                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client left"));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn note_statement(at: &Listener, client: &mut Client, request: &Request) {
@@ -226,7 +249,7 @@ pub async fn deliver(
         true if is_whole => server.finish_at(reply.arrived),
         true => check_in(server),
         // Bytes that nobody asked for follow.
-        false => server.close(CloseReason::Error),
+        false => server.close(CloseReason::Protocol),
     }
     client.write(reply.bytes()).await?;
     client.reuse(reply.buffer);
@@ -242,50 +265,10 @@ pub fn count_reply(at: &Listener, reply: &Reply) {
     traffic.forwarded.inc(Direction::Reply);
 }
 
-/// Passes on a reply that is larger than its buffer, a buffer at a time, up to its last part, which is left in the
-/// buffer: memory stays bounded whatever its size, and a client that reads slowly slows only the server connection
-/// that it holds.
-async fn stream(
-    at: &Listener,
-    client: &mut Client,
-    server: &mut Checkout,
-    reply: &mut Reply,
-) -> Result<(), End> {
-    let mut left = reply.header.length - reply.buffer.len();
-    client.write(reply.buffer.unread()).await?;
-    if left > BUFFER_LEN {
-        let larger = at.shared.buffers.take_large();
-        at.shared.buffers.give(std::mem::replace(&mut reply.buffer, larger));
-    }
-    loop {
-        reply.buffer.clear();
-        if let Err(error) = fill(server, &mut reply.buffer, left).await {
-            return Err(broken(at, client, server, &error));
-        }
-        left -= reply.buffer.len();
-        if left == 0 {
-            return Ok(());
-        }
-        client.write(reply.buffer.unread()).await?;
-    }
-}
-
 /// The connection broke in the middle of a reply.
 pub fn broken(at: &Listener, client: &Client, server: &Checkout, error: &ReplyError) -> End {
-    notice::connection_failed(at, &client.pool, server.generation());
+    notice::connection_failed(at, &client.pool, server.generation(), error.io());
     End::server(format!("reading a reply from {}: {error}", at.member.name))
-}
-
-/// Reads once into `buffer`, at most `left` bytes: what follows them belongs to the next exchange.
-pub async fn fill(server: &mut Checkout, buffer: &mut Buffer, left: usize) -> Result<(), ReplyError> {
-    let space = buffer.space();
-    let room = space.len().min(left);
-    let n = std::future::poll_fn(|cx| server.poll_read(cx, &mut space[..room])).await?;
-    if n == 0 {
-        return Err(ReplyError::Closed);
-    }
-    buffer.filled(n);
-    Ok(())
 }
 
 /// Gives a connection back whose exchange is complete.
@@ -330,10 +313,10 @@ pub fn server_failed(
         ReplyError::ResponseTo { .. } | ReplyError::Wire(_) => {
             traffic.reply_mismatches.inc();
             tracing::error!(member = %at.member.name, %error, "a server connection is out of step; closed");
-            server.close(CloseReason::Error);
+            server.close(CloseReason::Protocol);
         }
         ReplyError::Io(_) | ReplyError::Closed => {
-            notice::connection_failed(at, &client.pool, server.generation());
+            notice::connection_failed(at, &client.pool, server.generation(), error.io());
             server.close(CloseReason::Error);
         }
     }

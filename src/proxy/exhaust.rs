@@ -6,13 +6,14 @@
 use super::awaiting;
 use super::buffer::Buffer;
 use super::client::Client;
-use super::context::{Checkout, Listener};
+use super::context::{Checkout, Counted, Listener};
 use super::end::End;
-use super::exchange::{self, Lane, acquire, fill, send};
+use super::exchange::{self, Lane, acquire, send};
 use super::orphan;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, receive};
 use super::request::{Request, Route};
+use super::stream::fill;
 use crate::wire::{Header, MsgFlags, OpReply, Opcode, Side};
 
 /// Serves a request that allows exhaust. It holds its connection for as long as the client reads, so it needs a
@@ -27,6 +28,7 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
     let Some(mut server) = acquire(at, client, request, lane).await? else {
         return Ok(());
     };
+    let _pinned = Counted::enter(&at.member.metrics.pool.pinned);
     let mut id = send(at, client, &mut server, request).await?;
     let mut carried = None;
     let mut first = true;

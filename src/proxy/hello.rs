@@ -68,7 +68,7 @@ pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Re
         let id = client.next_reply_id();
         let out = frame(at, request, id, response_to, &outcome, &asked, more)?;
         client.entry.enter(Phase::Writing);
-        client.write(&out).await?;
+        client.answer(&out).await?;
         match (more, known, waiting.awaits) {
             (true, Some(version), Some((_, wait))) => waiting.awaits = Some((version, wait)),
             _ => return Ok(()),
@@ -94,12 +94,9 @@ fn read(client: &Client, request: &Request, settled: &mut bool) -> Result<Read, 
     let hello = HelloRequest::read(body, exhaust, settled)?;
     let asked =
         HelloAsked { spelling: hello.spelling, hello_ok: hello.hello_ok, connection_id: client.entry.id };
-    let awaits = hello.awaits.map(|(known, wait)| {
-        (TopologyVersion { process_id: known.process_id, counter: known.counter }, wait)
-    });
     let name = hello.metadata.and_then(|metadata| find_path(metadata, &["application", "name"]));
     let application = name.and_then(|name| name.as_str()).map(str::to_owned);
-    Ok(Read { asked, awaits, application })
+    Ok(Read { asked, awaits: hello.awaits, application })
 }
 
 fn frame(

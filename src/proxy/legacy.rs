@@ -4,20 +4,25 @@
 //! to its connection alone, so that connection is pinned to the client until the client asks, or does something
 //! else (which resets the answer on a server, too).
 
-use tokio::time::timeout;
+use tokio::time::{Duration, Instant, timeout};
 
 use super::client::Client;
 use super::context::{Checkout, Counted, Listener};
 use super::end::End;
-use super::exchange::{self, acquire, check_in, lane, send};
+use super::exchange::{self, acquire, lane, send};
 use super::names::{self, Edit};
 use super::own_command;
 use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, receive};
 use super::request::{Request, Route};
+use super::unasked;
 use crate::metrics::{EndReason, Outcome};
 use crate::rewrite::ReplyKind;
+
+/// How long a client that did not ask after its last write is waited for after the next: one that changes its mind
+/// sends both in one go.
+const NEVER_ASKED: Duration = Duration::from_millis(2);
 
 /// Serves a legacy write, or a getLastError without one, and all legacy writes that follow, to their getLastError.
 /// A request of another kind is left unread for the session.
@@ -33,37 +38,38 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
         forget_outcome(at, client, request, &mut server).await?;
     }
     let mut request = *request;
+    // For all writes of one pin together: a client that only writes must not keep a connection by that.
+    let asks_until = Instant::now() + at.shared.limits.last_error_timeout;
     loop {
         if request.route != Route::LegacyWrite {
             return last_error(at, client, server, &request).await;
         }
+        unasked::speaks_legacy(at)?;
         client.outcome_lost = false;
         send(at, client, &mut server, &request).await?;
         at.member.metrics.traffic.operations.inc((request.command, Outcome::Ok));
         client.entry.enter(Phase::LastError);
+        let patience = if client.never_asks { NEVER_ASKED } else { asks_until - Instant::now() };
         let pinned = Counted::enter(&at.member.metrics.pool.pinned);
-        let header = timeout(at.shared.limits.last_error_timeout, client.next_message()).await;
+        let header = timeout(patience, client.next_message()).await;
         drop(pinned);
         let header = match header {
             Ok(Ok(header)) => header,
             Err(_) => {
                 // The client does not ask, as drivers of that age do not for unacknowledged writes.
                 client.outcome_lost = true;
-                check_in(server);
-                return Ok(());
+                client.never_asks = true;
+                return unasked::give_back(at, client, server).await;
             }
             Ok(Err(end)) => {
                 // Nothing is owed on the connection, and the write itself runs to its end.
-                check_in(server);
+                let _ = unasked::give_back(at, client, server).await;
                 return Err(end);
             }
         };
         request = match Request::read(header, client.message(), tokio::time::Instant::now()) {
             Ok(next) if matches!(next.route, Route::LegacyWrite | Route::LastError) => next,
-            Ok(_) => {
-                check_in(server);
-                return Ok(());
-            }
+            Ok(_) => return unasked::give_back(at, client, server).await,
             Err(error) => return Err(refuse::malformed(client, header, error).await),
         };
     }
@@ -91,6 +97,7 @@ async fn last_error(
     mut server: Checkout,
     request: &Request,
 ) -> Result<(), End> {
+    client.never_asks = false;
     let id = send(at, client, &mut server, request).await?;
     client.entry.enter(Phase::Awaiting);
     match receive(client, &mut server, id, None).await {

@@ -44,5 +44,5 @@ pub async fn respond(client: &mut Client, request: &Request, document: &[u8]) ->
         }
         _ => write_op_reply(&mut out, id, to, document),
     }
-    client.write(&out).await
+    client.answer(&out).await
 }

@@ -4,6 +4,7 @@ mod awaiting;
 mod buffer;
 mod client;
 mod context;
+pub mod count;
 mod cursors;
 mod end;
 mod exchange;
@@ -26,7 +27,9 @@ pub mod roster;
 mod serve;
 mod session;
 mod set;
+mod stream;
 pub mod transactions;
+mod unasked;
 pub mod verdict;
 pub mod wind_up;
 

@@ -1,13 +1,16 @@
 //! Exchanges whose request or reply names members: read whole, edited, passed on.
 
+use tokio::time::Instant;
+
 use super::client::Client;
 use super::context::{Checkout, Listener};
 use super::end::End;
-use super::exchange::{self, Lane, acquire, check_in, fill, send};
+use super::exchange::{self, Lane, acquire, check_in, send};
 use super::orphan;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, receive};
 use super::request::Request;
+use super::stream::fill;
 use crate::doc::{DocWriter, elements};
 use crate::metrics::Direction;
 use crate::rewrite::{
@@ -44,8 +47,14 @@ pub async fn exchange(
         return Ok(());
     };
     let id = send(at, client, &mut server, &request).await?;
+    let sent = Instant::now();
     client.entry.enter(Phase::Awaiting);
-    match (receive(client, &mut server, id, None).await, edit) {
+    let arrival = receive(client, &mut server, id, None).await;
+    if let Ok(Arrival::Reply(_)) = &arrival {
+        let latency = &at.member.metrics.traffic.server_latency;
+        latency.observe(request.command, sent.elapsed().as_secs_f64());
+    }
+    match (arrival, edit) {
         (Ok(Arrival::Reply(reply)), Some(edit)) => deliver(at, client, server, &request, edit, reply).await,
         (Ok(Arrival::Reply(reply)), None) => {
             exchange::deliver(at, client, server, &request, reply, true).await
@@ -106,11 +115,12 @@ pub async fn deliver(
     }
     exchange::note_outcome(at, client, request, &reply, server.generation());
     if reply.buffer.len() > reply.header.length {
-        server.close(crate::pool::CloseReason::Error);
+        server.close(crate::pool::CloseReason::Protocol);
     } else {
         check_in(server);
     }
-    let mut message = Vec::with_capacity(reply.header.length + 256);
+    let length = reply.header.length;
+    let mut message = Vec::with_capacity(length + 256);
     let rewritten = match edit {
         Edit::Members(kind) => rewrite_reply_message(kind, reply.bytes(), &at.names.load(), &mut message),
         Edit::Client => put_client(client, &reply, &mut message),
@@ -125,9 +135,13 @@ pub async fn deliver(
     if !request.has_checksum() {
         Header::patch_response_to(&mut message, request.header.request_id);
     }
-    at.member.metrics.traffic.client_sent_bytes.inc_by(message.len() as u64);
+    let traffic = &at.member.metrics.traffic;
+    traffic.server_received_bytes.inc_by(length as u64);
+    traffic.forwarded.inc(Direction::Reply);
     client.entry.enter(Phase::Writing);
-    client.write(&message).await
+    client.answer(&message).await?;
+    traffic.in_proxy.observe(request.received.elapsed().as_secs_f64());
+    Ok(())
 }
 
 /// Puts the client's own address in the place of `you`.

@@ -1,5 +1,7 @@
 //! What torana learns from replies that pass: the rare ones, off the hot path.
 
+use std::io;
+
 use super::client::Client;
 use super::context::{Listener, Pool};
 use super::reply::Reply;
@@ -15,9 +17,18 @@ const NO_SUCH_TRANSACTION: i64 = 251;
 /// CursorNotFound.
 const CURSOR_NOT_FOUND: i64 = 43;
 
-/// A connection broke under an exchange: all of its generation are suspect, and the monitor looks at once.
-pub fn connection_failed(at: &Listener, pool: &Pool, generation: u64) {
-    verdict::connection_failed(pool, &at.member.monitored, generation);
+/// Those that say that there is no primary here (mongod's category NotPrimaryError).
+const NOT_PRIMARY: [i64; 6] = [10107, 13435, 10058, 189, 11602, 13436];
+
+/// A connection broke under an exchange, `error` if the server did not just close it.
+pub fn connection_failed(at: &Listener, pool: &Pool, generation: u64, error: Option<&io::Error>) {
+    verdict::connection_failed(pool, &at.member.monitored, generation, error);
+}
+
+/// Whether a reply's document says that its request found no primary.
+pub fn says_not_primary(body: &[u8]) -> bool {
+    let code = find(body, "code").and_then(|element| element.value.as_i64());
+    code.is_some_and(|code| NOT_PRIMARY.contains(&code))
 }
 
 /// An error, or a write concern error, was passed to a client.

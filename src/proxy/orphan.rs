@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::{Duration, Instant, timeout};
 
 use super::buffer::Buffer;
-use super::context::{Checkout, Listener, Member, Shared};
+use super::context::{Checkout, Counted, Listener, Member, Shared};
 use super::exchange::check_in;
 use super::own_command;
 use super::reply::{ReplyError, poll_reply};
@@ -58,9 +58,15 @@ pub fn adopt(at: &Listener, server: Checkout, request: &Request, id: i32, partia
     let draining = Draining { member: member.clone(), server, id, partial, shared: at.shared.clone() };
     tokio::spawn(async move {
         let limits = &draining.shared.limits;
-        let patience = Patience { grace: limits.abandoned_grace, drain: limits.orphan_drain };
+        let (grace, drain) = (limits.abandoned_grace, limits.orphan_drain);
+        let patience = Patience { grace, drain, drained_max: member.drained_max };
         let rate = limits.orphan_closes_per_second;
-        let (left, end) = wind_up(draining, is_read, patience, || member.closes.allows(rate)).await;
+        let may_close = || member.closes.allows(rate);
+        let keeps = |fewer_than| {
+            let kept = member.drained.enter_below(fewer_than)?;
+            Some((kept, Counted::enter(&member.metrics.orphans.draining)))
+        };
+        let (left, end) = wind_up(draining, is_read, patience, may_close, keeps).await;
         member.metrics.orphans.ended.inc(end);
         if let Some(left) = left {
             check_in(left.server);

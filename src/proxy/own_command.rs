@@ -1,8 +1,8 @@
 //! Commands that torana sends on its own account over a pooled connection.
 
 use super::context::{Checkout, Shared};
-use super::exchange::fill;
 use super::reply::{ReplyError, poll_reply};
+use super::stream::fill;
 use crate::command::TransactionId;
 use crate::doc::DocWriter;
 use crate::wire::{MsgFlags, OpMsgBuilder};

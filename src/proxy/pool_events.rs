@@ -39,8 +39,9 @@ impl PoolEvents for Observer {
         tracing::warn!(%error, "no server connection");
     }
 
-    fn closed(&self, reason: CloseReason) {
+    fn closed(&self, reason: CloseReason, took: Duration) {
         self.0.pool.closed.inc(label(reason));
+        self.0.pool.close.observe(took.as_secs_f64());
     }
 
     fn cleared(&self, cause: &str) {
@@ -56,6 +57,7 @@ fn label(reason: CloseReason) -> metrics::CloseReason {
         CloseReason::Lifetime => metrics::CloseReason::Lifetime,
         CloseReason::Broken => metrics::CloseReason::FoundDead,
         CloseReason::Error => metrics::CloseReason::Error,
+        CloseReason::Protocol => metrics::CloseReason::Protocol,
         CloseReason::Abandoned | CloseReason::Dropped => metrics::CloseReason::Abandoned,
         CloseReason::PoolClosed => metrics::CloseReason::Shutdown,
     }
@@ -91,6 +93,8 @@ impl Observer {
             }
             None => metrics.hello_age.forget(),
         }
+        let told = metrics.monitor_failures.get();
+        metrics.monitor_failures.inc_by(member.monitor_failures().saturating_sub(told));
     }
 
     fn show_pools(&self, status: &Status) {
@@ -104,6 +108,9 @@ impl Observer {
             (&pool.connecting, status.connecting),
             (&pool.waiting, status.waiting),
             (&pool.waiting_limit, status.queue_max),
+            (&pool.ordinary, status.ordinary),
+            (&pool.ordinary_limit, status.ordinary_max),
+            (&self.0.orphans.draining_limit, status.max),
             (&pool.awaiting, status.awaiting),
             (&pool.awaiting_limit, status.awaiting_max),
         ];

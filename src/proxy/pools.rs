@@ -85,6 +85,8 @@ impl Pools {
                 sum.connecting += status.connecting;
                 sum.waiting += status.waiting;
                 sum.queue_max += status.queue_max;
+                sum.ordinary += status.ordinary;
+                sum.ordinary_max += status.ordinary_max;
                 sum.awaiting += status.awaiting;
                 sum.awaiting_max += status.awaiting_max;
             }

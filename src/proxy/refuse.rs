@@ -16,7 +16,7 @@ use crate::wire::{Header, Opcode};
 pub async fn with(client: &mut Client, request: &Request, error: &CommandError) -> Result<(), End> {
     client.consume(request.header.length);
     match request.route {
-        Route::NoReply => Ok(()),
+        Route::NoReply | Route::KillCursors => Ok(()),
         // Its getLastError would speak of another write.
         Route::LegacyWrite => Err(End::because(EndReason::Refused, error.errmsg.to_string())),
         _ => write(client, request.header, request.is_command, error).await,
@@ -37,7 +37,7 @@ async fn write(
         Opcode::Query if is_command => error.write_op_reply(&mut out, id, header.request_id),
         _ => error.write_query_failure(&mut out, id, header.request_id),
     }
-    client.write(&out).await
+    client.answer(&out).await
 }
 
 /// The pool had no connection in time: `timed_out` says that it was the client's own maxTimeMS that passed.

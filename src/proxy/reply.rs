@@ -44,6 +44,16 @@ pub enum ReplyError {
     },
 }
 
+impl ReplyError {
+    /// The operating system's error, if it was one.
+    pub fn io(&self) -> Option<&io::Error> {
+        match self {
+            ReplyError::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 /// What came while waiting for a reply.
 #[derive(Debug)]
 pub enum Arrival {

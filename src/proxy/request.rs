@@ -7,7 +7,9 @@ use tokio::time::{Duration, Instant};
 use crate::command::{Command, Fields, Kind, TransactionId};
 use crate::doc::{DocError, elements};
 use crate::rewrite::{ReplyKind, request_names_members};
-use crate::wire::{Header, LegacyRequest, MsgFlags, OpMsg, OpQuery, Opcode, Side, WireError, read_i64};
+use crate::wire::{
+    Header, LegacyRequest, MsgFlags, OpMsg, OpQuery, Opcode, Side, WireError, checksum_matches, read_i64,
+};
 
 /// The way that a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +22,10 @@ pub enum Route {
     WhatsMyUri,
     /// To the server and back, untouched.
     Forward,
-    /// To the server; there is no reply.
+    /// To the server; the client wants no reply.
     NoReply,
+    /// To the server; the opcode has no reply.
+    KillCursors,
     /// To the server; its request names members (`request`) or its reply does, and is edited.
     Names {
         /// How the reply names them, if it does.
@@ -107,11 +111,12 @@ impl Request {
                 let mut request = Self::legacy(header, Command::named(b"getMore"), route, received);
                 // Behind the namespace: numberToReturn, cursorID.
                 request.cursor_id = read_i64(parsed.rest, 4);
-                (request.is_read, request.is_relief) = (true, true);
+                request.is_read = true;
                 Ok(request)
             }
             Opcode::KillCursors => {
-                let request = Self::legacy(header, Command::named(b"killCursors"), Route::NoReply, received);
+                let request =
+                    Self::legacy(header, Command::named(b"killCursors"), Route::KillCursors, received);
                 Ok(Request { is_relief: true, ..request })
             }
             Opcode::Compressed => {
@@ -123,6 +128,11 @@ impl Request {
 
     fn op_msg(header: Header, message: &[u8], received: Instant) -> Result<Request, RequestError> {
         let parsed = OpMsg::parse(message, Side::Client)?;
+        if parsed.flags.checksum_present() && !checksum_matches(message) {
+            // The server would close the connection, which is not this client's alone.
+            let what = "a checksum that does not match";
+            return Err(WireError::Malformed { side: Side::Client, opcode: Opcode::Msg, what }.into());
+        }
         let fields = Fields::read(parsed.body)?;
         let mut request = Self::command(header, &fields, parsed.body, received);
         request.flags = parsed.flags.0;
@@ -200,7 +210,7 @@ impl Request {
             in_transaction: fields.in_transaction,
             starts_transaction: fields.starts_transaction,
             is_read: matches!(kind, Kind::Read | Kind::GetMore) && !fields.writes,
-            is_relief: looks || matches!(kind, Kind::Relief | Kind::EndTransaction | Kind::GetMore),
+            is_relief: looks || matches!(kind, Kind::Relief | Kind::EndTransaction),
             opens_awaiting_cursor: fields.opens_awaiting_cursor,
             cursor_id: fields.cursor_id,
             is_command: true,
@@ -210,7 +220,7 @@ impl Request {
 
     /// Whether the client expects an answer.
     pub fn has_reply(&self) -> bool {
-        !matches!(self.route, Route::NoReply | Route::LegacyWrite)
+        !matches!(self.route, Route::NoReply | Route::KillCursors | Route::LegacyWrite)
     }
 
     /// Whether the message ends with a checksum, over a header that must then stay as it is.

@@ -30,8 +30,16 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     let mut stopped = std::pin::pin!(stopped);
     let shared = Arc::new(shared(&config.limits));
     let sweeping = shared.clone();
+    show_memory(&metrics, &shared);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { sweeping.registry.sweep().await });
+    let (buffering, shown) = (Arc::downgrade(&shared), Arc::downgrade(&metrics));
+    metrics.fill_by(move || {
+        let (Some(shared), Some(metrics)) = (buffering.upgrade(), shown.upgrade()) else { return false };
+        let bytes = i64::try_from(shared.request_memory.in_use()).unwrap_or(i64::MAX);
+        metrics.process.request_buffer_bytes.set(bytes);
+        true
+    });
     let readiness = Readiness::default();
     let next_listener = Arc::default();
     let mut runners = Vec::new();
@@ -70,6 +78,16 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn show_memory(metrics: &Arc<Metrics>, shared: &Arc<Shared>) {
+    let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let process = &metrics.process;
+    process.reply_buffer_limit_bytes.set(gauge(shared.limits.reply_buffer_max));
+    let (shared, shown) = (Arc::downgrade(shared), process.reply_buffer_bytes.clone());
+    metrics.fill_by(move || {
+        shared.upgrade().inspect(|shared| shown.set(gauge(shared.reply_memory.in_use()))).is_some()
+    });
+}
+
 fn shared(limits: &Limits) -> Shared {
     let off = Duration::ZERO;
     let phases = PhaseLimits::default()
@@ -81,6 +99,7 @@ fn shared(limits: &Limits) -> Shared {
         buffers: BufferPool::default(),
         registry: Registry::new(phases),
         request_memory: RequestMemory::new(limits.request_buffer_max),
+        reply_memory: RequestMemory::new(limits.reply_buffer_max),
         limits: limits.clone(),
     }
 }

@@ -14,6 +14,7 @@ use super::local;
 use super::names::{self, Edit};
 use super::refuse;
 use super::request::{Request, Route};
+use super::unasked;
 use crate::metrics::EndReason;
 use crate::wire::Opcode;
 
@@ -41,7 +42,7 @@ async fn serve(at: &Listener, client: &mut Client) -> End {
         let refused = at.shared.registry.is_draining() && !continues(at, &request);
         let done = match request.route {
             _ if refused => Box::pin(refuse::shutting_down(client, &request)).await,
-            Route::Forward | Route::NoReply => exchange::forward(at, client, &request).await,
+            Route::Forward => exchange::forward(at, client, &request).await,
             Route::GetMore if !awaiting::is_awaiting(at, &request) => {
                 exchange::forward(at, client, &request).await
             }
@@ -58,7 +59,9 @@ async fn serve(at: &Listener, client: &mut Client) -> End {
 async fn dispatch(at: &Listener, client: &mut Client, request: Request) -> Result<(), End> {
     let request = &request;
     match request.route {
-        Route::Forward | Route::NoReply => exchange::forward(at, client, request).await,
+        Route::Forward => exchange::forward(at, client, request).await,
+        Route::NoReply => unasked::run(at, client, request).await,
+        Route::KillCursors => unasked::kill_cursors(at, client, request).await,
         Route::GetMore => awaiting::get_more(at, client, request).await,
         Route::Exhaust => exhaust::run(at, client, request).await,
         Route::Hello => hello::answer(at, client, request).await,

@@ -9,7 +9,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, interval};
 
-use super::context::{Count, Listener, Member, Pool, Set, Shared};
+use super::context::{Listener, Member, Pool, Set, Shared};
+use super::count::Count;
 use super::cursors::AwaitingCursors;
 use super::listener::{Accepting, accept, bind};
 use super::orphan::CloseRate;
@@ -18,6 +19,7 @@ use super::pool_events::Observer;
 use super::pools::Pools;
 use super::roster::{Roster, Served};
 use super::transactions::Transactions;
+use super::wind_up;
 use crate::command::TransactionId;
 use crate::config::{self, GroupConfig, PoolLimits, SetConfig};
 use crate::metrics::{EndReason, Metrics};
@@ -204,6 +206,8 @@ impl SetRunner {
             monitored,
             cursors: AwaitingCursors::default(),
             sliced: Count::default(),
+            drained: Count::default(),
+            drained_max: wind_up::drained_max(self.config.pool.max),
             closes: CloseRate::default(),
             metrics,
         });

@@ -1,6 +1,8 @@
 //! What an exchange tells of its member: a broken connection, or an error that says that the member's state changed.
 //! The monitor knows better, and is asked at once; the pool is told only what cannot be wrong.
 
+use std::io;
+
 use crate::pool::{Connect, Pool};
 use crate::topology::{Member, TopologyVersion};
 
@@ -11,10 +13,29 @@ const STATE_CHANGE: [i64; 8] = [10107, 13435, 10058, 189, 11600, 11602, 13436, 9
 /// Those that say that the member is going down: no connection to it outlives them.
 const SHUTDOWN: [i64; 2] = [11600, 91];
 
-/// A connection of `generation` broke under an exchange: all of its generation are suspect, and the monitor looks at
-/// once.
-pub fn connection_failed<C: Connect>(pool: &Pool<C>, monitored: &Member, generation: u64) {
-    pool.clear_generation(generation, "a server connection broke");
+/// What a peer's end of a connection looks like when it closes it.
+const ENDED_BY_PEER: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
+];
+
+/// A connection of `generation` broke under an exchange, `error` if the server did not just close it: the monitor looks
+/// at once.
+///
+/// A server closes a connection for what its client sent, or because the process ends. In either case each other
+/// connection tells by itself what it is worth, before it is used again. Only one that was lost without a word, to a
+/// host or a network that is gone, makes those of its generation suspect, which would find out as slowly.
+pub fn connection_failed<C: Connect>(
+    pool: &Pool<C>,
+    monitored: &Member,
+    generation: u64,
+    error: Option<&io::Error>,
+) {
+    if error.is_some_and(|error| !ENDED_BY_PEER.contains(&error.kind())) {
+        pool.clear_generation(generation, "a server connection broke");
+    }
     monitored.request_check();
 }
 

@@ -1,6 +1,6 @@
 //! How an exchange ends whose client has left: torana does what mongod would have seen, no more. The reply is waited
 //! for a moment, as most are nearly there; then a read is ended by closing its server connection, and a write runs to
-//! its end, counted against the pool.
+//! its end, counted against the pool, of which such writes keep a part at most.
 
 use std::future::Future;
 
@@ -23,23 +23,33 @@ pub trait Unclaimed: Sized {
     fn close(self, reason: CloseReason);
 }
 
-/// How long is waited.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// For any reply.
-    pub grace: Duration,
-    /// Then, for the end of a write, or of a read that was killed.
-    pub drain: Duration,
+/// How many writes of clients that left may keep a connection of a pool of `pool_max`.
+pub fn drained_max(pool_max: usize) -> usize {
+    (pool_max / 4).max(1)
 }
 
-/// Ends the exchange. Returns it if its connection can be used again. `may_close` says, for a read, whether closing
-/// its connection is within the rate: when many clients leave at once, as many new connections would cost the member
-/// more than the reads did.
-pub async fn wind_up<U: Unclaimed>(
+/// What an exchange may take after its client has left.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How long any reply is waited for.
+    pub grace: Duration,
+    /// Then, how long the end of a write, or of a read that was killed.
+    pub drain: Duration,
+    /// How many writes may be waited for so.
+    pub drained_max: usize,
+}
+
+/// Ends the exchange. Returns it if its connection can be used again.
+///
+/// `may_close` says, for a read, whether closing its connection is within the rate: when many clients leave at once, as
+/// many new connections would cost the member more than the reads did. `keeps` counts one more that keeps its
+/// connection for longer, until what it returns is dropped; for a write, only if there are fewer than it is handed.
+pub async fn wind_up<U: Unclaimed, G>(
     mut left: U,
     is_read: bool,
     patience: Patience,
     may_close: impl FnOnce() -> bool,
+    keeps: impl FnOnce(usize) -> Option<G>,
 ) -> (Option<U>, OrphanEnd) {
     let closed = |left: U, reason| {
         left.close(reason);
@@ -50,7 +60,14 @@ pub async fn wind_up<U: Unclaimed>(
         Ok(false) => return closed(left, CloseReason::Error),
         Err(_) => {}
     }
-    if is_read && (may_close() || !left.kill().await) {
+    if is_read && may_close() {
+        return closed(left, CloseReason::Abandoned);
+    }
+    let Some(_kept) = keeps(if is_read { usize::MAX } else { patience.drained_max }) else {
+        // Those who have not left need the connections more; the server lets the write run on.
+        return closed(left, CloseReason::Abandoned);
+    };
+    if is_read && !left.kill().await {
         return closed(left, CloseReason::Abandoned);
     }
     match timeout(patience.drain, left.drain()).await {

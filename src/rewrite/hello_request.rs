@@ -13,18 +13,10 @@ use super::hello::Spelling;
 use super::hello_api::ApiParameters;
 use super::hello_fields::{Wanted, duplicate, exactly, given, missing, text, unknown, whole_number};
 use crate::doc::{Value, elements, find};
+use crate::topology::TopologyVersion;
 
 /// The longest time that a hello waits, however much it asks for: above it, a sum with the clock could overflow.
 const AWAIT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
-
-/// `topologyVersion`: a member's process, and how often its view of the set has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TopologyVersion {
-    /// `processId`.
-    pub process_id: [u8; 12],
-    /// `counter`, 0 or more.
-    pub counter: i64,
-}
 
 /// A hello request that may be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

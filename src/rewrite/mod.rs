@@ -30,7 +30,7 @@ pub use closed_list::CLOSED_LIST;
 pub use error_code::ErrorCode;
 pub use errors::{CommandError, Labels};
 pub use hello::{HelloAsked, HelloTemplate, Spelling, render};
-pub use hello_request::{HelloRequest, TopologyVersion, counter_ahead};
+pub use hello_request::{HelloRequest, counter_ahead};
 pub use name_map::Rewritten;
 pub use overload::{Overload, RetryScope, max_time_passed_in_queue, overloaded, shutting_down};
 pub use reframe::{body_range, reframe};

@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 use tokio::time::Duration;
 
 use super::connection::ServerConnection;
-use super::metadata::client_metadata;
-use crate::doc::{DocWriter, find};
+use crate::doc::find;
+use crate::handshake;
 use crate::pool;
-use crate::wire::{HEADER_LEN, Header, OpMsg, OpReply, Opcode, Side, WireError, write_op_query};
+use crate::wire::{HEADER_LEN, Header, OpMsg, OpReply, Opcode, Side, WireError};
 
 /// Bytes of a handshake's reply: hello of a set of fifty members is below 8 KiB.
 const HELLO_MAX: usize = 1024 * 1024;
@@ -93,8 +93,7 @@ impl Connector {
 
     async fn greet(&self) -> Result<ServerConnection, ConnectError> {
         let mut stream = self.open().await.map_err(|source| self.io(source))?;
-        let mut request = Vec::with_capacity(512);
-        self.hello(&mut request);
+        let request = handshake::first_message(1, self.application.as_deref());
         stream.write_all(&request).await.map_err(|source| self.io(source))?;
         let reply = self.read_message(&mut stream).await?;
         self.check(&reply, stream)
@@ -106,16 +105,6 @@ impl Connector {
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
         socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         Ok(stream)
-    }
-
-    /// Legacy hello over OP_QUERY: the one form that every server understands before its version is known.
-    fn hello(&self, out: &mut Vec<u8>) {
-        let mut document = Vec::with_capacity(400);
-        let mut hello = DocWriter::begin(&mut document);
-        hello.i32(b"isMaster", 1).bool(b"helloOk", true);
-        client_metadata(&mut hello, self.application.as_deref());
-        hello.finish();
-        write_op_query(out, 1, "admin.$cmd", &document);
     }
 
     async fn read_message(&self, stream: &mut TcpStream) -> Result<Vec<u8>, ConnectError> {

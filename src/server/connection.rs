@@ -45,10 +45,24 @@ impl ServerConnection {
     /// Writes all of `bytes`. Not cancel safe: a cancelled call may have written part, the connection must be closed.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         // Mostly there is room, and then asking for it first costs more than trying.
-        let written = self.stream.try_write(bytes).unwrap_or(0);
+        let written = self.write_now(bytes);
         match bytes.get(written..) {
             Some(rest) if !rest.is_empty() => self.stream.write_all(rest).await,
             _ => Ok(()),
+        }
+    }
+
+    /// Writes what the server takes at once of `bytes`, and returns how many that were.
+    pub fn write_now(&mut self, bytes: &[u8]) -> usize {
+        // An error shows at the next write, which waits.
+        self.stream.try_write(bytes).unwrap_or(0)
+    }
+
+    /// Writes some of `bytes`, and returns how many. Cancel safe.
+    pub async fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.stream.write(bytes).await? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            n => Ok(n),
         }
     }
 

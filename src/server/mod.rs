@@ -5,8 +5,6 @@
 
 mod connect;
 mod connection;
-mod metadata;
 
 pub use connect::{ConnectError, Connector};
 pub use connection::ServerConnection;
-pub use metadata::client_metadata;

@@ -139,6 +139,7 @@ impl<D: Dial> Driver<D> {
         let Some(server) = self.servers.get_mut(index) else { return };
         server.round_trip = None;
         let member = server.member.clone();
+        member.monitor_failed();
         member.hello.lose();
         let actions = self.state.on_lost(&member.name, error.to_string(), Instant::now());
         self.warn(index, error.to_string());

@@ -52,7 +52,6 @@ impl Topology {
             // Two polls at least in the time after which a silent member is lost.
             poll_interval: options.poll_interval.min(options.connect_timeout / 2),
             await_time: options.await_time,
-            client_metadata: options.client_metadata,
             jitter_seed: options.jitter_seed,
         });
         let (sender, events) = mpsc::channel(EVENTS_MAX);

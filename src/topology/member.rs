@@ -22,6 +22,7 @@ pub struct Member {
     kind: AtomicU8,
     config_id: AtomicI64,
     operation_time: AtomicU64,
+    monitor_failures: AtomicU64,
     requests: Arc<Requests>,
 }
 
@@ -34,6 +35,7 @@ impl Member {
             kind: AtomicU8::new(MemberKind::Unknown as u8),
             config_id: AtomicI64::new(NO_ID),
             operation_time: AtomicU64::new(0),
+            monitor_failures: AtomicU64::new(0),
             requests,
         }
     }
@@ -53,6 +55,11 @@ impl Member {
         Some(self.operation_time.load(Ordering::Acquire)).filter(|time| *time != 0)
     }
 
+    /// How often its monitor lost it, or tried in vain to reach it.
+    pub fn monitor_failures(&self) -> u64 {
+        self.monitor_failures.load(Ordering::Relaxed)
+    }
+
     /// Has the monitor ask for a hello at once. At most one is in flight; requests meanwhile are one more together.
     pub fn request_check(&self) {
         self.requests.check();
@@ -64,6 +71,10 @@ impl Member {
 
     pub(super) fn set_kind(&self, kind: MemberKind) {
         self.kind.store(kind as u8, Ordering::Release);
+    }
+
+    pub(super) fn monitor_failed(&self) {
+        self.monitor_failures.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn set_config_id(&self, id: Option<i64>) {

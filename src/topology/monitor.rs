@@ -1,8 +1,9 @@
 //! The monitor of one server: two connections, one that streams changes and one that polls.
 //!
 //! Streaming alone pushes every ten seconds, and a `lastWrite` that old spoils drivers' maxStaleness; polling alone
-//! would see an election half a second late. Both fill the same reports. When either ends, both are dropped and the
-//! server is reported lost; then it is tried again at once, once, and after that with pauses.
+//! would see an election half a second late. Both fill the same reports. When either ends, both are dropped. A server
+//! that closed one is tried again at once, once, before it is reported lost: sockets break one by one, and its clients
+//! need not learn of it. After that it is tried with pauses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::address::HostPort;
 use super::description::ServerDescription;
 use super::dial::Dial;
 use super::membership::ConfigAnswer;
+use super::pace::Pace;
 use super::probe::Probe;
 use super::probe_error::ProbeError;
 use super::requests::Requests;
@@ -26,6 +28,8 @@ use super::set_config::SetConfig;
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// Upper end of the jitter added to it, milliseconds: toranas and members that failed together spread out.
 const JITTER_MAX_MILLIS: u64 = 250;
+/// How long a server that has just closed a connection has to answer on a new one before it counts as lost.
+const RETRY_WITHIN: Duration = Duration::from_millis(500);
 /// Pause between two hellos that were asked for, at least: what clients do must not load the server.
 const CHECK_PAUSE: Duration = Duration::from_millis(10);
 /// Unauthorized, AuthenticationFailed, CommandNotFound and "not allowed" of hosted services: asking again is no use.
@@ -37,7 +41,6 @@ pub(super) struct MonitorOptions {
     pub(super) connect_timeout: Duration,
     pub(super) poll_interval: Duration,
     pub(super) await_time: Duration,
-    pub(super) client_metadata: Vec<u8>,
     pub(super) jitter_seed: u64,
 }
 
@@ -80,12 +83,20 @@ impl<D: Dial> Monitor<D> {
     pub(super) async fn run(self) {
         let mut last_free_retry: Option<Instant> = None;
         let mut dice = SmallRng::seed_from_u64(self.options.jitter_seed.wrapping_add(self.id));
+        let mut within = self.options.connect_timeout;
         loop {
             let started = Instant::now();
-            let (error, answered) = self.session().await;
-            self.report(Report::Lost(error)).await;
+            let (error, answered) = self.session(within).await;
             let rested = last_free_retry.is_none_or(|at| at.elapsed() >= PAUSE_MIN);
-            match answered && rested {
+            let retry = answered && rested;
+            within = self.options.connect_timeout;
+            if retry && error.is_broken() {
+                tracing::debug!(member = %self.address, "monitoring connection: {error}; trying once more");
+                within = within.min(RETRY_WITHIN);
+            } else {
+                self.report(Report::Lost(error)).await;
+            }
+            match retry {
                 true => last_free_retry = Some(Instant::now()),
                 false => self.pause(started, &mut dice).await,
             }
@@ -103,15 +114,19 @@ impl<D: Dial> Monitor<D> {
         }
     }
 
-    /// One life of the two connections: why it ended, and whether the server ever answered.
-    async fn session(&self) -> (ProbeError, bool) {
-        let mut probe = match self.open().await {
+    /// One life of the two connections, of which the first has to answer `within` some time: why it ended, and whether
+    /// the server ever answered.
+    async fn session(&self, within: Duration) -> (ProbeError, bool) {
+        let opening = async {
+            let mut probe = self.open().await?;
+            self.poll(&mut probe, Instant::now()).await?;
+            Ok(probe)
+        };
+        let late = ProbeError::TimedOut { what: "the first hello", limit: within };
+        let probe = match timeout(within, opening).await.unwrap_or(Err(late)) {
             Ok(probe) => probe,
             Err(error) => return (error, false),
         };
-        if let Err(error) = self.poll(&mut probe, Instant::now()).await {
-            return (error, false);
-        }
         let ended = tokio::select! {
             biased;
             ended = self.poll_on(probe) => ended,
@@ -123,7 +138,7 @@ impl<D: Dial> Monitor<D> {
     async fn open(&self) -> Result<Probe<D::Stream>, ProbeError> {
         let opening = async {
             let mut probe = Probe::new(self.dial.dial(&self.address).await?);
-            probe.handshake(&self.options.client_metadata).await?;
+            probe.handshake().await?;
             Ok(probe)
         };
         self.bounded("the first hello", opening).await
@@ -186,6 +201,7 @@ impl<D: Dial> Monitor<D> {
         let document = self.bounded("hello", probe.hello()).await?;
         let mut known = self.report_hello(probe.is_legacy(), document, None).await?;
         let await_millis = i64::try_from(self.options.await_time.as_millis()).unwrap_or(i64::MAX);
+        let mut pace = Pace::default();
         loop {
             let Some(version) = known.topology_version else {
                 return Err(probe.broken().await);
@@ -199,6 +215,7 @@ impl<D: Dial> Monitor<D> {
                     next.map_err(|_| ProbeError::TimedOut { what: "awaitable hello", limit })??;
                 more_to_come = more;
                 known = self.report_hello(probe.is_legacy(), document, None).await?;
+                sleep_until(pace.next(Instant::now())).await;
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::address::HostPort;
-use super::metadata::client_metadata;
 
 /// How to discover and monitor a set. [`TopologyOptions::new`] gives the defaults.
 #[derive(Debug, Clone)]
@@ -20,8 +19,6 @@ pub struct TopologyOptions {
     pub poll_interval: Duration,
     /// `maxAwaitTimeMS` of the streamed hello: a server without changes pushes that often.
     pub await_time: Duration,
-    /// The `client` document of the handshake.
-    pub client_metadata: Vec<u8>,
     /// Start of the monitors' jitter. The same seed and the same answers give the same topology.
     pub jitter_seed: u64,
 }
@@ -36,7 +33,6 @@ impl TopologyOptions {
             connect_timeout: Duration::from_secs(10),
             poll_interval: Duration::from_millis(500),
             await_time: Duration::from_secs(10),
-            client_metadata: client_metadata(),
             jitter_seed: rand::random(),
         }
     }

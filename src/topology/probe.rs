@@ -10,10 +10,9 @@ use super::description::{ServerDescription, TopologyVersion};
 use super::probe_error::ProbeError;
 use super::probe_reply::Reply;
 use crate::doc::{BsonType, DocWriter, Value};
-use crate::wire::{Header, MsgFlags, OpMsgBuilder, Opcode, QueryFlags};
+use crate::handshake;
+use crate::wire::{MsgFlags, OpMsgBuilder, write_op_query};
 
-/// Bytes of an OP_QUERY beside namespace and document: header, flags, numberToSkip, numberToReturn.
-const OP_QUERY_FIXED: usize = 28;
 /// First wire version with OP_MSG (MongoDB 3.6).
 const OP_MSG_SINCE: i64 = 6;
 
@@ -50,13 +49,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<S> {
     }
 
     /// Sends the first message, legacy for servers of every age, with torana's metadata, and learns how to go on.
-    pub(super) async fn handshake(&mut self, metadata: &[u8]) -> Result<(), ProbeError> {
-        let mut command = Vec::with_capacity(64 + metadata.len());
-        let mut writer = DocWriter::begin(&mut command);
-        writer.i32(b"isMaster", 1).bool(b"helloOk", true);
-        writer.value(b"client", Value { kind: BsonType::Document, bytes: metadata });
-        writer.finish();
-        self.send_query(&command).await?;
+    pub(super) async fn handshake(&mut self) -> Result<(), ProbeError> {
+        let message = handshake::first_message(self.next_request(), None);
+        self.stream.write_all(&message).await?;
         let reply = self.receive().await?;
         let description = ServerDescription::parse(&reply.document)?;
         self.dialect = match (description.hello_ok, description.max_wire_version) {
@@ -140,17 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<S> {
     }
 
     async fn send_query(&mut self, command: &[u8]) -> Result<(), ProbeError> {
-        const NAMESPACE: &[u8] = b"admin.$cmd\0";
-        let length = OP_QUERY_FIXED + NAMESPACE.len() + command.len();
-        let request_id = self.next_request();
-        let header = Header { length, request_id, response_to: 0, opcode: Opcode::Query };
-        let mut message = Vec::with_capacity(length);
-        message.extend_from_slice(&header.to_bytes());
-        message.extend_from_slice(&QueryFlags::SECONDARY_OK.to_le_bytes());
-        message.extend_from_slice(NAMESPACE);
-        message.extend_from_slice(&0i32.to_le_bytes());
-        message.extend_from_slice(&(-1i32).to_le_bytes());
-        message.extend_from_slice(command);
+        let mut message = Vec::with_capacity(64 + command.len());
+        write_op_query(&mut message, self.next_request(), "admin.$cmd", command);
         Ok(self.stream.write_all(&message).await?)
     }
 

@@ -58,6 +58,13 @@ pub enum ProbeError {
     Config(#[from] ConfigError),
 }
 
+impl ProbeError {
+    /// Whether a connection ended, which says nothing yet of the server. Silence and wrong answers do.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self, ProbeError::Closed | ProbeError::Broken(_))
+    }
+}
+
 impl From<io::Error> for ProbeError {
     fn from(error: io::Error) -> ProbeError {
         match error.kind() {

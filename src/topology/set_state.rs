@@ -193,9 +193,11 @@ impl SetState {
             let _ = write!(text, ", primary {primary}");
         }
         for server in &self.servers {
-            if let Some(error) = &server.error {
-                let _ = write!(text, "; {}: {error}", server.address);
-            }
+            let _ = match &server.error {
+                Some(error) => write!(text, "; {}: {error}", server.address),
+                None if !server.attempted => write!(text, "; {}: has not answered yet", server.address),
+                None => Ok(()),
+            };
         }
         text
     }

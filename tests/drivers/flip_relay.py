@@ -22,7 +22,7 @@ MORE_TO_COME = 2
 HELLO = ("hello", "ismaster")
 # A step waits for these, and prints nothing of them.
 SILENT = ("endsessions", "killcursors", "abort")
-SKIPPED_KEYS = ID_KEYS | DURATION_KEYS | CLIENT_KEYS | CURSOR_LIST_KEYS | {"$clusterTime", "operationTime", "_data", "keyId", "hash"}
+SKIPPED_KEYS = ID_KEYS | DURATION_KEYS | CLIENT_KEYS | CURSOR_LIST_KEYS | {"$clusterTime", "operationTime", "opTime", "_data", "keyId", "hash"}
 FIXED_SIZES = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
 DOCUMENT, ARRAY, STRINGS, BINARY, REGEX = 0x03, 0x04, (0x02, 0x0D, 0x0E), 0x05, 0x0B
 UUID_SUBTYPES = (3, 4)

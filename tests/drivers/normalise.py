@@ -26,6 +26,10 @@ DURATION_KEYS = {
     "tooStale", "syncMillis", "wtime", "waited", "totalOplogSlotDurationMicros", "cpuNanos",
 }
 CURSOR_LIST_KEYS = {"cursorsKilled", "cursorsNotFound", "cursorsAlive", "cursorsUnknown"}
+# `opTime` of a write's reply is that of the last write on the server's connection (mongod's ReplClientInfo). A statement of
+# a transaction writes nothing yet: it shows the driver's own last write directly and anybody's through a proxy, and none
+# (Timestamp(0, 0)) on a connection that is new.
+LAST_OF_CONNECTION = "<optime>"
 # Ephemeral addresses of clients, and the servers' idea of ours.
 CLIENT_KEYS = {"client", "you", "client_s"}
 
@@ -151,6 +155,8 @@ class Normaliser:
 
     def wrapper(self, value, key, parent):
         """The replacement of an Extended JSON type wrapper, or None if `value` is a plain document."""
+        if key == "opTime" and parent in (None, "reply"):
+            return LAST_OF_CONNECTION
         if "$oid" in value:
             return {"$oid": self.number("oid", value["$oid"])}
         if "$timestamp" in value:

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Runs one driver's features directly and through the proxy, compares what it printed and searches it for leaks.
 #
-#   run.sh DRIVER DIRECT_URI PROXY_URI MEMBERS [OUT]
+#   run.sh DRIVER DIRECT PROXY_URI MEMBERS [OUT]
 #
 #   DRIVER   pymongo-current pymongo-4.17 pymongo-3.13 node-current node-4.17 mongosh rust legacy
+#   DIRECT   a connection string, or the file OUT/DRIVER.direct of an earlier run, to be compared with again
 #   MEMBERS  real=proxy,real=proxy,... in the order of the set's configuration
 #   OUT      folder of the outputs (default: a fresh one below ${TMPDIR:-/tmp})
 #
@@ -49,18 +50,22 @@ rust_features() {
     echo "${CARGO_TARGET_DIR:-$HERE/rust/target}/debug/features"
 }
 
-[ $# -ge 4 ] || die "usage: run.sh DRIVER DIRECT_URI PROXY_URI MEMBERS [OUT]"
+[ $# -ge 4 ] || die "usage: run.sh DRIVER DIRECT PROXY_URI MEMBERS [OUT]"
 driver="$1" direct="$2" proxied="$3" members="$4"
 out="${5:-$(mktemp -d "${TMPDIR:-/tmp}/drivers.XXXXXX")}"
 mkdir -p "$out"
 export PYTHONDONTWRITEBYTECODE=1
 
-features "$direct" >"$out/$driver.direct" || die "$driver failed on the direct connection with $?, see $out/$driver.direct"
+if [ ! -f "$direct" ]; then
+    features "$direct" >"$out/$driver.direct" ||
+        die "$driver failed on the direct connection with $?, see $out/$driver.direct"
+    direct="$out/$driver.direct"
+fi
 # Through the proxy a failure is a difference: the comparison shows where it stopped.
 features "$proxied" >"$out/$driver.proxied" || echo "$driver ended with $? through the proxy"
 
 status=0
-python3 "$HERE/compare.py" "$out/$driver.direct" "$out/$driver.proxied" --members "$members" || status=1
+python3 "$HERE/compare.py" "$direct" "$out/$driver.proxied" --members "$members" || status=1
 [ "${LEAKS:-yes}" = no ] || python3 "$HERE/leaks.py" "$out/$driver.proxied" --members "$members" || status=1
 echo "$driver: $([ $status = 0 ] && echo same || echo DIFFERENT) (outputs in $out)"
 exit $status

@@ -1,6 +1,6 @@
 //! What befalls the set: faults, elections, reconfigurations; and what its members do about them among themselves.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -15,6 +15,8 @@ const FIXED: u16 = 1;
 const MEMBERS_MAX: usize = 5;
 /// Heartbeats among members.
 const GOSSIP: Duration = Duration::from_millis(100);
+/// Sockets break one by one, not in volleys.
+const BETWEEN_BREAKS: Duration = Duration::from_secs(2);
 /// Heartbeats without a primary before an election.
 const PATIENCE: u32 = 4;
 
@@ -67,13 +69,14 @@ fn elect(world: &World, port: u16) {
 pub async fn faults(world: Arc<World>, seed: u64, until: Instant) {
     let mut dice = SmallRng::seed_from_u64(seed ^ 0x0fa0_17f5);
     let mut next_port = 100;
+    let mut last_break = None;
     while Instant::now() < until {
         sleep(Duration::from_millis(dice.random_range(100..1200))).await;
         let ports: Vec<u16> = world.cluster().newest().iter().map(|entry| entry.port).collect();
         let port = ports[dice.random_range(0..ports.len())];
         let lasts = Duration::from_millis(dice.random_range(50..3500));
         let heals = (Instant::now() + lasts).min(until);
-        match dice.random_range(0..12) {
+        match dice.random_range(0..16) {
             0..2 => fault(&world, port, heals, "crashes", Node::crash),
             2 => shut_down(&world, &mut dice, port, heals).await,
             3..5 => fault(&world, port, heals, "freezes", |node| node.is_frozen = true),
@@ -88,9 +91,36 @@ pub async fn faults(world: Arc<World>, seed: u64, until: Instant) {
                     elect(&world, *winner);
                 }
             }
+            9..11 => reset_one(&world, &mut dice, port),
+            11 if last_break.is_none_or(|at: Instant| at.elapsed() > BETWEEN_BREAKS) => {
+                break_probe(&world, &mut dice, port);
+                last_break = Some(Instant::now());
+            }
             _ => reconfigure(&world, &mut dice, port, &mut next_port).await,
         }
     }
+}
+
+/// The server closes one connection. Nobody else need learn of it.
+fn reset_one(world: &World, dice: &mut SmallRng, port: u16) {
+    world.change(port, |node| {
+        let wires: Vec<_> = node.wires.iter().filter_map(Weak::upgrade).collect();
+        if node.is_passable() && !wires.is_empty() {
+            let wire = &wires[dice.random_range(0..wires.len())];
+            world.note(|| format!("{port} closes connection {}", wire.id));
+            wire.reset();
+        }
+    });
+}
+
+/// One monitoring connection ends. The member does not count as lost for that.
+fn break_probe(world: &World, dice: &mut SmallRng, port: u16) {
+    world.note(|| format!("{port} closes a monitoring connection"));
+    world.change(port, |node| {
+        if node.is_passable() {
+            node.broken_probe = node.probes.saturating_sub(dice.random_range(0..2));
+        }
+    });
 }
 
 /// Answers everything with 91 for a moment, and ends.

@@ -10,7 +10,7 @@ use torana::pool::{AwaitingPermit, Checkout, CheckoutError, Class, CloseReason};
 use crate::ledger::Lane;
 use crate::proxy::SimMember;
 use crate::request::{Reply, Request};
-use crate::wire::{Closed, SimConnection, SimConnector, Wire};
+use crate::wire::{Lost, SimConnection, SimConnector, Wire};
 use crate::world::World;
 
 /// A free place is found by whoever waits, within the time of a few connects.
@@ -117,6 +117,7 @@ impl Held {
         world.check(wire.clears == clears, || {
             format!("connection {} of {port} is from before clear {clears}", wire.id)
         });
+        world.check(!wire.is_closed_by_server(), || format!("connection {} of {port} is dead", wire.id));
         member.ledger.checked_out(lane);
         Held { checkout: Some(checkout), lane, member: member.clone(), world: world.clone() }
     }
@@ -139,7 +140,7 @@ impl Held {
     }
 
     /// The reply, which must be the request's own. Cancel safe.
-    pub async fn receive(&mut self, request: &Request) -> Result<Reply, Closed> {
+    pub async fn receive(&mut self, request: &Request) -> Result<Reply, Lost> {
         let reply = self.connection().receive().await?;
         let is_own = (reply.client, reply.nonce) == (request.client, request.nonce);
         self.world.check(is_own, || {

@@ -33,6 +33,7 @@ struct Counts {
     relief: usize,
     awaiting: usize,
     relief_waiting: usize,
+    drained: usize,
     clears: u64,
     resumes: u64,
     /// Since when there was a free place and room for its connection.
@@ -59,6 +60,15 @@ impl Drop for Waits {
         if let Some(ledger) = &self.0 {
             ledger.counts().relief_waiting -= 1;
         }
+    }
+}
+
+/// One more write that runs on without its client.
+pub struct Drains(Arc<Ledger>);
+
+impl Drop for Drains {
+    fn drop(&mut self) {
+        self.0.counts().drained -= 1;
     }
 }
 
@@ -160,6 +170,16 @@ impl Ledger {
         let waits = frees_others.then(|| self.clone());
         self.counts().relief_waiting += usize::from(waits.is_some());
         Waits(waits)
+    }
+
+    /// Counts a write that keeps its connection, though its client has left.
+    pub fn drains(self: &Arc<Self>) -> Drains {
+        let mut counts = self.counts();
+        counts.drained += 1;
+        let (now, limit) = (counts.drained, (self.options.max / 4).max(1));
+        drop(counts);
+        self.world.check(now <= limit, || format!("member {}: {now} writes nobody waits for", self.port));
+        Drains(self.clone())
     }
 
     /// Whether more wait in the relief queue than may.

@@ -32,10 +32,14 @@ impl Dial for SimDial {
         let process = world.look(port, |node| node.is_alive.then_some(node.process)).flatten();
         let Some(process) = process else { return Err(DialError::Connect("connection refused".into())) };
         let (ours, theirs) = duplex(BUFFER);
+        let number = world.change(port, |node| {
+            node.probes += 1;
+            node.probes
+        });
         tokio::spawn(async move {
             tokio::select! {
                 biased;
-                () = world.until(port, |node| node.has_ended(process)) => {}
+                () = world.until(port, |node| node.has_ended(process) || node.broken_probe == number) => {}
                 _ = answer(&world, port, theirs) => {}
             }
         });

@@ -55,6 +55,10 @@ pub struct Node {
     /// Wakes whoever waits for a change.
     pub changed: Arc<Notify>,
     pub wires: Vec<Weak<Wire>>,
+    /// Monitoring connections so far.
+    pub probes: u64,
+    /// The last of them that broke.
+    pub broken_probe: u64,
     pub disturbed_until: Instant,
 }
 
@@ -76,6 +80,8 @@ impl Node {
             committed: BTreeSet::new(),
             changed: Arc::default(),
             wires: Vec::new(),
+            probes: 0,
+            broken_probe: 0,
             disturbed_until,
         }
     }

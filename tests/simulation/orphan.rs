@@ -4,28 +4,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use torana::pool::CloseReason;
-use torana::proxy::wind_up::{Patience, Unclaimed, wind_up};
+use torana::proxy::wind_up::{Patience, Unclaimed, drained_max, wind_up};
 
 use crate::held::Held;
-use crate::ledger::Lane;
+use crate::ledger::{Drains, Lane};
 use crate::proxy::Proxy;
 use crate::request::{Op, Request};
 
-const PATIENCE: Patience = Patience { grace: Duration::from_millis(50), drain: Duration::from_secs(2) };
+const GRACE: Duration = Duration::from_millis(50);
+const DRAIN: Duration = Duration::from_secs(2);
 const KILL_WITHIN: Duration = Duration::from_secs(1);
 
 struct Left {
     proxy: Arc<Proxy>,
     held: Held,
     request: Request,
+    has_grace: bool,
+    drains: Option<Drains>,
 }
 
 /// Takes over an exchange whose client has gone.
 pub fn adopt(proxy: &Arc<Proxy>, held: Held, request: Request, may_close: bool) {
     let is_read = request.op.is_read();
-    let left = Left { proxy: proxy.clone(), held, request };
+    let member = held.member.clone();
+    let left = Left { proxy: proxy.clone(), held, request, has_grace: true, drains: None };
     tokio::spawn(async move {
-        if let (Some(left), _) = wind_up(left, is_read, PATIENCE, || may_close).await {
+        let drained_max = drained_max(left.proxy.options.max);
+        let patience = Patience { grace: GRACE, drain: DRAIN, drained_max };
+        let keeps = |fewer_than| member.drained.enter_below(fewer_than);
+        if let (Some(left), _) = wind_up(left, is_read, patience, || may_close, keeps).await {
             left.held.finish();
         }
     });
@@ -33,6 +40,9 @@ pub fn adopt(proxy: &Arc<Proxy>, held: Held, request: Request, may_close: bool) 
 
 impl Unclaimed for Left {
     async fn drain(&mut self) -> bool {
+        if !std::mem::take(&mut self.has_grace) && !self.request.op.is_read() {
+            self.drains = Some(self.held.member.ledger.drains());
+        }
         self.held.receive(&self.request).await.is_ok()
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, interval, sleep};
 use torana::pool::{CheckoutError, Class, Pool, PoolOptions};
+use torana::proxy::count::Count;
 use torana::proxy::roster::{Roster, Served};
 use torana::proxy::transactions::Transactions;
 use torana::topology::{HostPort, Member, Topology, TopologyEvent, TopologyOptions};
@@ -38,6 +39,8 @@ pub struct SimMember {
     pub pool: Pool<SimConnector>,
     pub monitored: Arc<Member>,
     pub ledger: Arc<Ledger>,
+    /// As `Member::drained`.
+    pub drained: Count,
     pub is_removed: AtomicBool,
     removed: Notify,
     pub wait_timeout: Duration,
@@ -129,7 +132,12 @@ impl Proxy {
                 self.follow();
                 sleep(self.bind_time).await;
             }
-            TopologyEvent::MemberLost { member, .. } => self.expect_nobody_waits(member),
+            TopologyEvent::MemberLost { member, cause } => {
+                let port = member.name.port();
+                let is_excused = self.world.is_excused(port, Instant::now());
+                self.world.check(is_excused, || format!("{port} is lost without a fault: {cause}"));
+                self.expect_nobody_waits(member);
+            }
             TopologyEvent::MemberRecovered(member) => self.expect_open(member),
             _ => {}
         }
@@ -155,6 +163,7 @@ impl Proxy {
                 pool,
                 monitored,
                 ledger,
+                drained: Count::default(),
                 is_removed: AtomicBool::new(false),
                 removed: Notify::new(),
                 wait_timeout: self.options.wait_timeout,

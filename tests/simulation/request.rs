@@ -35,7 +35,7 @@ impl Op {
 
     /// Whether it frees what others wait for, by its command alone.
     pub fn is_relief(&self) -> bool {
-        matches!(self, Op::GetMore | Op::Commit(_) | Op::Abort(_) | Op::Kill(_))
+        matches!(self, Op::Commit(_) | Op::Abort(_) | Op::Kill(_))
     }
 
     /// The transaction that it belongs to, and what it does to it.

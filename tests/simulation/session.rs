@@ -17,6 +17,7 @@ use crate::node::{NO_SUCH_TRANSACTION, Transaction, WRITE_CONFLICT, transaction_
 use crate::orphan;
 use crate::proxy::{Proxy, SimMember};
 use crate::request::{Op, Request};
+use crate::wire::Lost;
 
 /// Documents that clients write.
 const DOCUMENTS: u8 = 4;
@@ -174,19 +175,31 @@ impl Session {
                 return Err(Ended);
             }
         };
-        let Ok(reply) = reply else {
-            let generation = held.generation();
-            verdict::connection_failed(&member.pool, &member.monitored, generation);
-            proxy.world.check(member.pool.generation() != generation, || "a broken generation lives".into());
-            let is_excused = proxy.world.is_excused(member.port, sent);
-            proxy.world.check(is_excused, || format!("{}: closed without a fault", member.port));
-            held.close(CloseReason::Error);
-            return Err(Ended);
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(lost) => return Err(self.lost(held, sent, &lost)),
         };
         self.take_note(&member, &request, reply.code, held.generation(), reply.version);
         held.finish();
         self.done += 1;
         Ok(reply.code)
+    }
+
+    /// As `exchange::server_failed`.
+    fn lost(&self, held: Held, sent: Instant, lost: &Lost) -> Ended {
+        let (world, member, generation) = (&self.proxy.world, held.member.clone(), held.generation());
+        let (pool, port) = (&member.pool, member.port);
+        let before = pool.generation();
+        verdict::connection_failed(pool, &member.monitored, generation, lost.io());
+        let is_so = match lost {
+            Lost::Closed => pool.generation() == before,
+            Lost::Silent(_) => pool.generation() != generation,
+        };
+        world.check(is_so, || format!("{port}: {lost:?}, and generation {generation}, {before} goes on"));
+        let is_excused = world.is_excused(port, sent) || held.wire().is_reset();
+        world.check(is_excused, || format!("{port}: {lost:?} without a fault"));
+        held.close(CloseReason::Error);
+        Ended
     }
 
     /// One in twelve leaves while its request is on the server.

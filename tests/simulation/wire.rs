@@ -2,6 +2,8 @@
 //! reply that meets the wrong client is seen, not refused.
 
 use std::collections::VecDeque;
+use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +15,10 @@ use crate::ledger::Ledger;
 use crate::request::{Reply, Request};
 use crate::serve::serve;
 use crate::world::{LATENCY, World};
+
+/// How long the network may lose everything before a connection that waits for a reply is given up: the kernel's
+/// keepalive, hurried. Sooner than the monitors' silence, or later, as it comes.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// Both ends of a connection.
 pub struct Wire {
@@ -34,6 +40,7 @@ struct State {
     server_closed: bool,
     client_closed: bool,
     killed: bool,
+    reset: bool,
 }
 
 impl Wire {
@@ -45,13 +52,31 @@ impl Wire {
         self.state.lock().unwrap().client_closed
     }
 
+    pub fn is_closed_by_server(&self) -> bool {
+        self.state.lock().unwrap().server_closed
+    }
+
     pub fn close_by_server(&self) {
         self.state.lock().unwrap().server_closed = true;
         self.arrived.notify_one();
     }
 
+    /// The server closes this one, for some reason of its own.
+    pub fn reset(&self) {
+        self.state.lock().unwrap().reset = true;
+        self.close_by_server();
+    }
+
+    pub fn is_reset(&self) -> bool {
+        self.state.lock().unwrap().reset
+    }
+
     pub fn deliver(&self, reply: Reply) {
-        self.state.lock().unwrap().inbox.push_back(reply);
+        let mut state = self.state.lock().unwrap();
+        if !state.reset {
+            state.inbox.push_back(reply);
+        }
+        drop(state);
         self.arrived.notify_one();
     }
 
@@ -65,9 +90,24 @@ impl Wire {
     }
 }
 
-/// The server closed the connection.
+/// Why no reply will come.
 #[derive(Debug)]
-pub struct Closed;
+pub enum Lost {
+    /// The server closed the connection.
+    Closed,
+    /// Nothing was heard of it for too long.
+    Silent(io::Error),
+}
+
+impl Lost {
+    /// As `ReplyError::io`.
+    pub fn io(&self) -> Option<&io::Error> {
+        match self {
+            Lost::Closed => None,
+            Lost::Silent(error) => Some(error),
+        }
+    }
+}
 
 /// torana's end.
 pub struct SimConnection {
@@ -83,7 +123,8 @@ impl SimConnection {
     }
 
     /// The next reply. Cancel safe.
-    pub async fn receive(&mut self) -> Result<Reply, Closed> {
+    pub async fn receive(&mut self) -> Result<Reply, Lost> {
+        let mut silence = pin!(self.world.until_silent(self.wire.port, GIVEN_UP_AFTER));
         loop {
             {
                 let mut state = self.wire.state.lock().unwrap();
@@ -93,10 +134,14 @@ impl SimConnection {
                     return Ok(reply);
                 }
                 if state.server_closed {
-                    return Err(Closed);
+                    return Err(Lost::Closed);
                 }
             }
-            self.wire.arrived.notified().await;
+            tokio::select! {
+                biased;
+                () = self.wire.arrived.notified() => {}
+                () = &mut silence => return Err(Lost::Silent(io::ErrorKind::TimedOut.into())),
+            }
         }
     }
 }

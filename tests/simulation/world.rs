@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::node::Node;
 
@@ -89,6 +89,16 @@ impl World {
                 return;
             }
             next.await;
+        }
+    }
+
+    /// Returns once the network has lost all that a node says for so long.
+    pub async fn until_silent(&self, port: u16, long: Duration) {
+        loop {
+            self.until(port, |node| node.is_cut).await;
+            if timeout(long, self.until(port, |node| !node.is_cut)).await.is_err() {
+                return;
+            }
         }
     }
 

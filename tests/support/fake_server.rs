@@ -49,6 +49,7 @@ pub(super) struct State {
     /// topologyVersion's counter.
     pub counter: i64,
     refuses: bool,
+    stops_reading: bool,
 }
 
 struct Open {
@@ -86,6 +87,7 @@ impl FakeServer {
             monitoring: Monitoring::Answers,
             counter: 1,
             refuses: false,
+            stops_reading: false,
         };
         let shared = Arc::new(Shared {
             address,
@@ -136,6 +138,11 @@ impl FakeServer {
     /// From now on new connections are closed as soon as they are accepted, or no longer.
     pub fn refuse(&self, refuses: bool) {
         self.shared.lock().refuses = refuses;
+    }
+
+    /// From now on nothing is read on connections that carried a request, or again.
+    pub fn stop_reading(&self, stops: bool) {
+        self.shared.change(|state| state.stops_reading = stops);
     }
 
     /// The requests called `name` so far: a command's name, or `opcode 2002` and the like.
@@ -218,7 +225,14 @@ impl Shared {
     }
 
     fn serve(&self, peer: &mut Peer) {
-        while let Ok(request) = peer.read() {
+        loop {
+            if peer.wait_for_bytes().is_err() {
+                return;
+            }
+            drop(self.wait_while(Duration::from_secs(60), |state| {
+                state.stops_reading && state.open.get(&peer.id).is_some_and(|open| open.serves)
+            }));
+            let Ok(request) = peer.read() else { return };
             let name = name_of(&request);
             let then = match name.as_str() {
                 "hello" | "isMaster" | "ismaster" => fake_hello::answer(self, peer, &request),
@@ -279,6 +293,13 @@ impl Peer {
         }
         let n = request.query_or_body().get("n").cloned().unwrap_or(bson::Bson::Null);
         self.reply(request, doc! { "name": name_of(request), "n": n, "connection": self.id, "ok": 1.0 })
+    }
+
+    fn wait_for_bytes(&mut self) -> std::io::Result<()> {
+        match self.stream.peek(&mut [0])? {
+            0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
     }
 
     fn read(&mut self) -> std::io::Result<Message> {

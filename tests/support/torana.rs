@@ -142,10 +142,14 @@ impl Torana {
         self.process.stderr()
     }
 
+    /// Where the admin endpoint is: `host:port`.
+    pub fn admin_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.get(LISTENERS_MAX))
+    }
+
     /// The admin endpoint's answer to GET `path`: status code and body.
     pub fn get(&self, path: &str) -> (u16, String) {
-        let mut stream =
-            TcpStream::connect(("127.0.0.1", self.ports.get(LISTENERS_MAX))).expect("the admin endpoint");
+        let mut stream = TcpStream::connect(self.admin_address()).expect("the admin endpoint");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a read timeout");
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("a request");
         let mut answer = String::new();

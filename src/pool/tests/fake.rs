@@ -138,7 +138,7 @@ pub(super) struct Recorder {
 }
 
 impl PoolEvents for Recorder {
-    fn closed(&self, reason: CloseReason) {
+    fn closed(&self, reason: CloseReason, _: Duration) {
         self.closed.lock().unwrap().push(reason);
     }
 

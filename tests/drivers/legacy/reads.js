@@ -9,7 +9,12 @@ const next = (cursor) => call((done) => cursor.nextObject(done));
 const command = (c, body) => call((done) => c.db.command(body, done));
 
 module.exports = {
-  find_one: (c) => Promise.all(['absent', 8].map((_id) => call((done) => c.collection('crud').findOne({ _id }, done)))),
+  // One after the other: over two connections, either reply may come first.
+  find_one: async (c) => {
+    const found = [];
+    for (const _id of ['absent', 8]) found.push(await call((done) => c.collection('crud').findOne({ _id }, done)));
+    return found;
+  },
   find_sorted: (c) => toArray(c.collection('crud').find({ n: { $gt: 5 } }, { name: 1 }).sort({ n: -1 }).skip(3).limit(5)),
   find_negative_limit: (c) => toArray(c.collection('crud').find({}).sort({ _id: 1 }).limit(-3)),
   many_batches: async (c) => {
