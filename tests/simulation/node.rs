@@ -25,6 +25,7 @@ pub const INTERRUPTED_BY_STEP_DOWN: i64 = 11602;
 pub const INTERRUPTED: i64 = 11601;
 /// Going down.
 pub const SHUTDOWN_IN_PROGRESS: i64 = 91;
+pub const TRANSACTION_TOO_OLD: i64 = 225;
 pub const WRITE_CONFLICT: i64 = 112;
 pub const NO_SUCH_TRANSACTION: i64 = 251;
 
@@ -52,6 +53,8 @@ pub struct Node {
     pub locks: BTreeMap<u8, Transaction>,
     pub open: BTreeSet<Transaction>,
     pub committed: BTreeSet<Transaction>,
+    /// Each session's newest transaction.
+    pub newest: BTreeMap<u8, i64>,
     /// Wakes whoever waits for a change.
     pub changed: Arc<Notify>,
     pub wires: Vec<Weak<Wire>>,
@@ -78,6 +81,7 @@ impl Node {
             locks: BTreeMap::new(),
             open: BTreeSet::new(),
             committed: BTreeSet::new(),
+            newest: BTreeMap::new(),
             changed: Arc::default(),
             wires: Vec::new(),
             probes: 0,

@@ -7,7 +7,7 @@ use torana::proxy::transactions::Step;
 
 use crate::node::{
     INTERRUPTED, INTERRUPTED_BY_STEP_DOWN, NO_SUCH_TRANSACTION, NOT_WRITABLE_PRIMARY, Node,
-    SHUTDOWN_IN_PROGRESS, Transaction, WRITE_CONFLICT,
+    SHUTDOWN_IN_PROGRESS, TRANSACTION_TOO_OLD, Transaction, WRITE_CONFLICT,
 };
 use crate::request::{Op, Reply, Request};
 use crate::wire::Wire;
@@ -82,11 +82,17 @@ async fn write(world: &World, wire: &Wire, document: u8) -> Option<i64> {
     world.look(wire.port, now).flatten().unwrap_or_default()
 }
 
-/// A session's next transaction ends its last one; a conflict ends the transaction that comes second.
+/// A session's next transaction ends its last one, even if that arrives later over another connection; a conflict ends
+/// the transaction that comes second.
 fn statement(node: &mut Node, transaction: Transaction, step: Step, document: u8) -> Option<i64> {
     if node.term.is_none() {
         return Some(NOT_WRITABLE_PRIMARY);
     }
+    let newest = node.newest.entry(transaction.0).or_default();
+    if *newest > transaction.1 {
+        return Some(TRANSACTION_TOO_OLD);
+    }
+    *newest = transaction.1;
     if step == Step::Start {
         let older: Vec<Transaction> =
             node.open.iter().copied().filter(|open| open.0 == transaction.0).collect();
