@@ -430,12 +430,11 @@ fn a_reply_that_comes_soon_after_its_client_left_is_discarded_and_its_connection
     assert_eq!(reply.get_i32("connection").ok(), Some(held.fake.requests("find")[0].connection));
 }
 
-#[test]
-fn above_the_rate_of_closes_a_read_is_ended_by_its_number_and_its_connection_kept() {
-    let go = Arc::new(AtomicBool::new(false));
-    let gate = go.clone();
-    let fake = FakeServer::start(move |peer, request| match name_of(request).as_str() {
-        "find" => {
+/// A server on which reads run until killOp, which must name operation 77.
+fn running_until_killed() -> FakeServer {
+    let gate = AtomicBool::new(false);
+    FakeServer::start(move |peer, request| match name_of(request).as_str() {
+        "find" | "getMore" => {
             while !gate.load(Ordering::Acquire) {
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -450,22 +449,70 @@ fn above_the_rate_of_closes_a_read_is_ended_by_its_number_and_its_connection_kep
             peer.ok(request)
         }
         _ => peer.ok(request),
-    });
-    let torana = torana_with(&fake.uri(), "[limits]\norphan_closes_per_second = 0\n[pool]\nmax = 2");
+    })
+}
+
+/// Has a client send `command`, which is called `name`, and leave; waits until it was killed, and counted as ended by
+/// `end`. Returns the torana that did so.
+fn is_killed(fake: &FakeServer, limits: &str, command: Document, end: &str) -> Torana {
+    let name = command.keys().next().unwrap().clone();
+    let torana = torana_with(&fake.uri(), &format!("{limits}\n[pool]\nmax = 2"));
     let mut client = torana.client_of(fake.address());
-    client.send_command("test", doc! { "find": "c" });
-    fake.wait_requests("find", 1);
+    client.send_command("test", command);
+    fake.wait_requests(&name, 1);
     drop(client);
     fake.wait_requests("killOp", 1);
     assert_eq!(fake.requests("killOp")[0].message.body().get_i64("op").ok(), Some(77));
-    let find = fake.requests("find")[0].connection;
+    let read = fake.requests(&name)[0].connection;
     let asked = fake.requests("aggregate")[0].message.body();
     let filter =
         asked.get_array("pipeline").unwrap()[1].as_document().unwrap().get_document("$match").unwrap();
-    assert_eq!(filter.get_i64("connectionId").ok(), Some(i64::from(find)));
-    let killed = || torana.metric("torana_orphans_total", &["\"killed\""]);
-    wait_until("it is counted", SOON, || killed() == 1.0);
+    assert_eq!(filter.get_i64("connectionId").ok(), Some(i64::from(read)));
+    let ended = || torana.metric("torana_orphans_total", &[&format!("\"{end}\"")]);
+    wait_until("it is counted", SOON, || ended() == 1.0);
+    torana
+}
+
+#[test]
+fn above_the_rate_of_closes_a_read_is_ended_by_its_number_and_its_connection_kept() {
+    let fake = running_until_killed();
+    let _torana = is_killed(&fake, "[limits]\norphan_closes_per_second = 0", doc! { "find": "c" }, "killed");
     assert_eq!(fake.serving(), 2);
+}
+
+#[test]
+fn a_read_that_runs_on_when_its_connection_was_closed_is_ended_by_its_number() {
+    let fake = running_until_killed();
+    let _torana = is_killed(&fake, "", doc! { "find": "c" }, "closed");
+    assert_eq!(fake.serving(), 1);
+}
+
+#[test]
+fn a_get_more_is_ended_by_its_number_since_mongod_does_not_notice_that_its_client_left() {
+    let fake = running_until_killed();
+    let _torana = is_killed(&fake, "", doc! { "getMore": 5i64, "collection": "c" }, "killed");
+    assert_eq!(fake.serving(), 2);
+}
+
+#[test]
+fn a_get_more_that_would_wait_for_long_is_asked_for_in_rounds_of_a_second() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "getMore" => {
+            let wait = request.body().get_i64("maxTimeMS").unwrap();
+            assert!(wait <= 1_000, "{wait}");
+            std::thread::sleep(Duration::from_millis(wait as u64));
+            let cursor = doc! { "id": 5i64, "ns": "test.c", "nextBatch": [] };
+            peer.reply(request, doc! { "cursor": cursor, "ok": 1.0 })
+        }
+        _ => peer.ok(request),
+    });
+    let torana = torana_with(&fake.uri(), "[pool]\nmax = 8");
+    let mut client = torana.client_of(fake.address());
+    let asked = Instant::now();
+    client.run("test", doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 2_500 });
+    assert!(asked.elapsed() >= Duration::from_millis(2_500), "{:?}", asked.elapsed());
+    // Three, and one for a millisecond that a clock was off.
+    assert!((3..=4).contains(&fake.requests("getMore").len()), "{}", fake.requests("getMore").len());
 }
 
 #[test]

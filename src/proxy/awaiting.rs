@@ -3,6 +3,9 @@
 //! Each would hold a connection for as long as its client is willing to wait, so that a few dozen of them would stop
 //! a pool. At most a quarter of it is theirs; whoever gets no share is *sliced*: asked for data without waiting, in
 //! rounds, until there is some or the client's own time is up. In between it holds nothing.
+//!
+//! Nothing ends a getMore that waits on the server but its own time (6.0: neither a closed connection nor killOp), so
+//! one that would wait for long is asked for in rounds too: what a client leaves behind is then soon over.
 
 use tokio::time::{Duration, Instant};
 
@@ -25,6 +28,9 @@ const AWAIT_DEFAULT: Duration = Duration::from_secs(1);
 /// The shortest wait that a server can be asked for.
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
+/// The longest wait that a server is asked for, where the request can say so: what drivers' cursors ask for by default.
+const WAIT_MAX: Duration = AWAIT_DEFAULT;
+
 /// Between two rounds of one getMore: short enough for an event to be seen soon, stretched when many are sliced, so
 /// that all together ask a member at most a thousand times a second.
 const ROUND_MIN: Duration = Duration::from_millis(50);
@@ -41,14 +47,16 @@ pub fn is_awaiting(at: &Listener, request: &Request) -> bool {
 pub async fn get_more(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
     // Its maxTimeMS says how long the server waits for data, not when the client gives up.
     let patient = Request { max_time_ms: None, opens_awaiting_cursor: true, ..*request };
-    if let Some(permit) = client.pool.try_awaiting() {
+    let is_fixed = request.header.opcode != Opcode::Msg || request.has_checksum();
+    let wait = request.max_time().unwrap_or(AWAIT_DEFAULT);
+    if let (true, Some(permit)) = (is_fixed || wait <= WAIT_MAX, client.pool.try_awaiting()) {
         return forward_as(at, client, &patient, Lane::Awaiting(permit)).await;
     }
-    if request.header.opcode != Opcode::Msg || request.has_checksum() {
+    if is_fixed {
         // Has no field to shorten the wait with: takes its turn.
         return forward_as(at, client, &patient, Lane::Ordinary).await;
     }
-    let until = request.received + request.max_time().unwrap_or(AWAIT_DEFAULT);
+    let until = request.received + wait;
     let _counted = at.member.sliced.enter();
     let whole = take_message(client, request);
     // What now stands first in the read buffer is the next request, and not this one's to drop.
@@ -83,9 +91,10 @@ impl Sliced<'_> {
             }
             // A share that has come free is as good as one that was free at once.
             let (lane, wait) = match client.pool.try_awaiting() {
-                Some(permit) => (Lane::Awaiting(permit), left.max(WAIT_MIN)),
+                Some(permit) => (Lane::Awaiting(permit), left.clamp(WAIT_MIN, WAIT_MAX)),
                 None => (Lane::Ordinary, WAIT_MIN),
             };
+            let asked = Instant::now();
             let Some((server, reply)) = self.round(client, lane, wait).await? else { return Ok(()) };
             match is_nothing_yet(&reply) && !left.is_zero() {
                 true => {
@@ -95,7 +104,10 @@ impl Sliced<'_> {
                 }
                 false => return exchange::deliver(self.at, client, server, &self.request, reply, true).await,
             }
-            self.pause(client).await?;
+            // A server that has waited needs no rest.
+            if asked.elapsed() < ROUND_MIN {
+                self.pause(client).await?;
+            }
         }
     }
 
