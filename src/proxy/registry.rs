@@ -91,6 +91,11 @@ impl Entry {
         let idle = [Phase::Login as u8, Phase::Idle as u8, Phase::Reading as u8];
         !idle.contains(&self.phase.load(Ordering::Relaxed))
     }
+
+    /// Whether it holds a server connection.
+    fn is_in_flight(&self) -> bool {
+        self.is_busy() && self.phase.load(Ordering::Relaxed) != Phase::Queueing as u8
+    }
 }
 
 /// The longest that a client may stay in a phase; zero means for ever. Indexed by [`Phase`].
@@ -161,6 +166,13 @@ impl Registry {
     pub fn end_listener(&self, listener: u32, reason: EndReason) {
         let clients = self.locked();
         let theirs = clients.values().filter(|(entry, _)| entry.listener == listener);
+        theirs.for_each(|(entry, abort)| Self::abort(entry, abort, reason));
+    }
+
+    /// Ends the clients of `listener` whose request is on the server, or half of its reply.
+    pub fn end_in_flight(&self, listener: u32, reason: EndReason) {
+        let clients = self.locked();
+        let theirs = clients.values().filter(|(entry, _)| entry.listener == listener && entry.is_in_flight());
         theirs.for_each(|(entry, abort)| Self::abort(entry, abort, reason));
     }
 

@@ -23,7 +23,8 @@ use crate::metrics::{EndReason, Metrics};
 use crate::pool::{Class, PoolOptions};
 use crate::server::Connector;
 use crate::topology::{
-    self, GroupNames, HostPort, PortMap, PortOptions, PortOverride, Topology, TopologyEvent, TopologyOptions,
+    self, GroupNames, HostPort, Loss, PortMap, PortOptions, PortOverride, Topology, TopologyEvent,
+    TopologyOptions,
 };
 
 /// How often orphaned transactions are looked for and failed listeners tried again.
@@ -131,9 +132,9 @@ impl SetRunner {
                     tracing::error!(set = %self.set.name, "{error:#}");
                 }
             }
-            TopologyEvent::MemberLost { member, cause } => {
-                tracing::warn!(set = %self.set.name, member = %member.name, "member lost: {cause}");
-                self.with(&member, |running| running.member.pools.each(|pool| pool.pause(&cause)));
+            TopologyEvent::MemberLost { member, loss } => {
+                tracing::warn!(set = %self.set.name, member = %member.name, "member lost: {}", loss.cause);
+                self.with(&member, |running| self.lost(running, &loss));
             }
             TopologyEvent::MemberRecovered(member) => {
                 tracing::info!(set = %self.set.name, member = %member.name, "member answers");
@@ -145,6 +146,18 @@ impl SetRunner {
                 });
             }
             TopologyEvent::PrimaryChanged(change) => self.primary_changed(&change),
+        }
+    }
+
+    /// Nobody gets a connection to the member until it is back. What is in flight on one goes on, since only the
+    /// monitor's connections may have gone, unless the member is silent: then it would wait for as long as that
+    /// lasts, so it is given up, as drivers do (CMAP specification, `interruptInUseConnections`).
+    fn lost(&self, running: &Running, loss: &Loss) {
+        running.member.pools.each(|pool| pool.pause(&loss.cause));
+        if loss.is_silent {
+            for (id, _) in running.listeners.iter().flatten() {
+                self.shared.registry.end_in_flight(*id, EndReason::MemberLost);
+            }
         }
     }
 

@@ -136,7 +136,7 @@ impl Driver {
         let member = server.member.clone();
         member.monitor_failed();
         member.hello.lose();
-        let actions = self.state.on_lost(&member.name, error.to_string(), Instant::now());
+        let actions = self.state.on_lost(&member.name, error.into(), Instant::now());
         self.warn(index, error.to_string());
         self.carry_out(actions);
     }
@@ -201,8 +201,8 @@ impl Driver {
             Action::Check(address) => return self.request(&address, |member| member.request_check()),
             Action::Added(address) => member(&address).map(TopologyEvent::MemberAdded),
             Action::Removed(address) => member(&address).map(TopologyEvent::MemberRemoved),
-            Action::Lost(address, cause) => {
-                member(&address).map(|member| TopologyEvent::MemberLost { member, cause })
+            Action::Lost(address, loss) => {
+                member(&address).map(|member| TopologyEvent::MemberLost { member, loss })
             }
             Action::Recovered(address) => member(&address).map(TopologyEvent::MemberRecovered),
             Action::Restarted(address) => member(&address).map(TopologyEvent::ServerRestarted),
