@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -20,6 +20,9 @@ use crate::wire;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Before another attempt to connect.
 const RECONNECT_AFTER: Duration = Duration::from_millis(20);
+/// How long a request may take to get to the server, and how often that is looked at.
+const ARRIVES_WITHIN: Duration = Duration::from_millis(500);
+const ARRIVAL_LOOK: Duration = Duration::from_micros(200);
 /// Documents that a client remembers having stored.
 const KNOWN_MAX: usize = 200;
 /// Requests written at once.
@@ -183,6 +186,9 @@ impl<'t> Client<'t> {
 
     /// An operation that this client does not see the end of.
     fn cut(&mut self) -> Turn<()> {
+        if self.dice.below(4) == 0 {
+            return self.cut_on_server();
+        }
         let id = self.next_request_id();
         let request = match self.dice.below(6) {
             0 => request::insert(id, 0, self.fresh()),
@@ -210,6 +216,26 @@ impl<'t> Client<'t> {
                 self.read_some();
             }
         }
+        self.leave()
+    }
+
+    /// Leaves when the request is surely with the server and its reply is surely not out. Of those that only leave at
+    /// once most are still in torana's queue, since there are many more clients than connections.
+    fn cut_on_server(&mut self) -> Turn<()> {
+        let nonce = self.stored();
+        let id = if self.dice.below(2) == 0 { request::CHECKED_REQUEST_ID } else { self.next_request_id() };
+        // Mostly within torana's patience with what a client leaves behind, sometimes beyond it.
+        let hold = if self.dice.below(50) == 0 { 80_000 } else { 1_000 + self.dice.below(3_000) };
+        self.ask(&request::find_held(id, nonce, Duration::from_micros(hold)))?;
+        let until = Instant::now() + ARRIVES_WITHIN;
+        while !self.tally.take_arrived(nonce) {
+            if Instant::now() > until {
+                return self.leave();
+            }
+            sleep(ARRIVAL_LOOK);
+        }
+        self.tally.cut_on_server.add();
+        sleep(Duration::from_micros(self.dice.below(hold / 2)));
         self.leave()
     }
 

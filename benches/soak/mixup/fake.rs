@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use bson::{Document, doc};
@@ -77,6 +78,10 @@ impl Connection<'_> {
         if let Err(what) = check(message, name, comment.nonce) {
             self.tally.found(format!("the server was sent {what}"));
         }
+        if !comment.hold.is_zero() {
+            self.tally.arrived(comment.nonce);
+            thread::sleep(comment.hold);
+        }
         let flags = wire::flag_bits(message);
         if flags & wire::MORE_TO_COME != 0 {
             return Ok(());
@@ -122,8 +127,11 @@ fn reply(name: &[u8], nonce: i64, open: bool) -> Document {
 
 /// What a client's command says of itself.
 pub struct Comment {
-    nonce: i64,
+    /// Whose it is.
+    pub nonce: i64,
     last: bool,
+    /// How long its reply is held back; not zero if its client waits for it to arrive.
+    pub hold: Duration,
 }
 
 /// The comment of a client's operation; `None` for torana's own commands.
@@ -131,7 +139,9 @@ pub fn comment(body: &[u8]) -> Option<Comment> {
     let comment = wire::find_element(body, "comment")?;
     let nonce = wire::find_element(comment.value, "nonce").and_then(|nonce| identity::number(&nonce))?;
     let last = wire::find_element(comment.value, "last").is_some_and(|last| last.value == [1]);
-    Some(Comment { nonce, last })
+    let hold = wire::find_element(comment.value, "hold").and_then(|hold| identity::number(&hold));
+    let hold = Duration::from_micros(hold.and_then(|micros| micros.try_into().ok()).unwrap_or(0));
+    Some(Comment { nonce, last, hold })
 }
 
 /// Whether all of a request belongs to `nonce`.
