@@ -13,7 +13,8 @@ use support::fake_server::name_of;
 use support::message::{EXHAUST_ALLOWED, OP_MSG, OP_REPLY};
 use support::raw::is_ok;
 use support::{
-    FakeServer, HelloSpelling, Monitoring, Opcode, RawClient, Relay, Section, Torana, torana_with, wait_until,
+    FakeServer, HelloSpelling, Monitoring, Opcode, RawClient, Relay, Section, Then, Torana, torana_with,
+    wait_until,
 };
 
 /// "At once" on a loaded machine. What is not at once here takes seconds.
@@ -256,4 +257,25 @@ fn a_server_that_never_answers_hello_keeps_torana_from_being_ready_until_it_does
     fake.monitoring(Monitoring::Answers);
     torana.wait_ready();
     assert_eq!(torana.get("/readyz").0, 200);
+}
+
+#[test]
+fn after_a_connection_broke_no_hello_is_answered_before_the_member_has_answered_again() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "find" => Then::Close,
+        _ => peer.ok(request),
+    });
+    let torana = torana_with(&fake.uri(), "");
+    let mut client = torana.client_of(fake.address());
+    // So that there is a connection, which the server need not greet.
+    client.run("test", doc! { "ping": 1 });
+    fake.monitoring(Monitoring::Silent);
+    client.send_command("test", doc! { "find": "c" });
+    assert!(client.read_to_close().is_empty());
+    // As a driver does whose operation failed, before it retries.
+    let mut monitor = torana.client_of(fake.address());
+    monitor.send_command("admin", doc! { "hello": 1 });
+    assert!(is_silent(&mut monitor));
+    fake.monitoring(Monitoring::Closes);
+    assert!(monitor.read_to_close().is_empty());
 }

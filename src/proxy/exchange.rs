@@ -141,6 +141,7 @@ async fn not_acquired(
 ) -> Result<(), End> {
     let operations = &at.member.metrics.traffic.operations;
     if let CheckoutError::Unavailable { .. } | CheckoutError::Closed = error {
+        at.member.monitored.hello.note_failure();
         operations.inc((request.command, Outcome::Refused));
         return Err(End::because(EndReason::Unreachable, error.to_string()));
     }

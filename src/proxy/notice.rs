@@ -26,7 +26,8 @@ const CURSOR_NOT_FOUND: i64 = 43;
 /// Those that say that there is no primary here (mongod's category NotPrimaryError).
 const NOT_PRIMARY: [i64; 6] = [10107, 13435, 10058, 189, 11602, 13436];
 
-/// A connection broke under an exchange, `error` if the server did not just close it: the monitor looks at once.
+/// A connection broke under an exchange, `error` if the server did not just close it: no hello is answered
+/// until the monitor, which looks at once, has seen that the member still answers.
 ///
 /// A server closes a connection for what its client sent, or because the process ends. In either case each other
 /// connection tells by itself what it is worth, before it is used again. Only one that was lost without a word, to a
@@ -35,7 +36,7 @@ pub fn connection_failed(at: &Listener, pool: &Pool, generation: u64, error: Opt
     if error.is_some_and(|error| !ENDED_BY_PEER.contains(&error.kind())) {
         pool.clear_generation(generation, "a server connection broke");
     }
-    at.member.monitored.request_check();
+    at.member.monitored.hello.note_failure();
 }
 
 const ENDED_BY_PEER: [io::ErrorKind; 4] = [

@@ -113,8 +113,9 @@ impl Driver {
         let Some(server) = self.servers.get_mut(index) else { return };
         let member = server.member.clone();
         let round_trip = server.smooth(hello.round_trip);
+        let asked = hello.round_trip.and_then(|took| hello.received.checked_sub(took));
         let HelloReport { document, description, legacy, received, .. } = hello;
-        let copy = HelloCopy { document, description, legacy, received, round_trip };
+        let copy = HelloCopy { document, description, legacy, asked, received, round_trip };
         if member.hello.latest().is_some_and(|old| !copy.may_replace(&old)) {
             return;
         }
