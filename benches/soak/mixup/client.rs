@@ -1,7 +1,7 @@
 //! One client: a connection at a time, an operation at a time, each reply judged.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ pub struct Client<'t> {
     sequence: i64,
     request_id: i32,
     known: VecDeque<i64>,
-    stream: Option<TcpStream>,
+    stream: Option<BufReader<TcpStream>>,
 }
 
 /// How an operation ended, other than by its answer.
@@ -84,7 +84,7 @@ impl<'t> Client<'t> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(&request::hello(1)?)?;
-        let mut reply = Vec::new();
+        let (mut reply, mut stream) = (Vec::new(), BufReader::new(stream));
         if !read_message(&mut stream, &mut reply)? {
             bail!("closed");
         }
@@ -253,7 +253,7 @@ impl<'t> Client<'t> {
         self.tally.cut.add();
         if let (Some(stream), 0) = (&self.stream, self.dice.below(2)) {
             // Without it the connection just ends more politely.
-            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            let _ = socket2::SockRef::from(stream.get_ref()).set_linger(Some(Duration::ZERO));
         }
         Err(Ended::Connection)
     }
@@ -264,7 +264,7 @@ impl<'t> Client<'t> {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Turn<()> {
-        let sent = self.stream.as_mut().map(|stream| stream.write_all(bytes));
+        let sent = self.stream.as_mut().map(|stream| stream.get_mut().write_all(bytes));
         match sent {
             Some(Ok(())) => Ok(()),
             _ => {

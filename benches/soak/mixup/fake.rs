@@ -1,7 +1,7 @@
 //! A server that answers every operation with the document that its nonce stands for, and looks at what it is asked: a request that
 //! holds bytes of two clients is a mix-up too, and only the server can see it.
 
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -46,7 +46,8 @@ impl Connection<'_> {
     fn serve(mut self, number: usize) -> Result<()> {
         self.stream.set_nodelay(true)?;
         let mut message = Vec::new();
-        while read_message(&mut self.stream, &mut message)? {
+        let mut requests = BufReader::new(self.stream.try_clone()?);
+        while read_message(&mut requests, &mut message)? {
             let Some(header) = Header::read(&message)? else { break };
             let body = wire::body(&message).ok_or_else(|| anyhow!("no command"))?;
             let name = wire::elements(body).next().map(|element| element.key).unwrap_or_default();

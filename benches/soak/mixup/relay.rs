@@ -1,7 +1,7 @@
 //! The same faults in front of a real server: a relay that passes requests on as they are and replies with [`Faults`].
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -37,7 +37,7 @@ pub fn start(listener: TcpListener, server: SocketAddr, seed: u64, tally: Arc<Ta
     });
 }
 
-fn relay(mut near: TcpStream, server: SocketAddr, faults: Faults<'_>, tally: &Tally) -> Result<()> {
+fn relay(near: TcpStream, server: SocketAddr, faults: Faults<'_>, tally: &Tally) -> Result<()> {
     let mut far = TcpStream::connect(server)?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
@@ -49,7 +49,7 @@ fn relay(mut near: TcpStream, server: SocketAddr, faults: Faults<'_>, tally: &Ta
             let _ = replies_from.shutdown(Shutdown::Both);
             let _ = replies_to.shutdown(Shutdown::Both);
         });
-        let mut message = Vec::new();
+        let (mut message, mut near) = (Vec::new(), BufReader::new(near));
         while let Ok(true) = read_message(&mut near, &mut message) {
             note(&message, &asked, tally);
             if far.write_all(&message).is_err() {
@@ -76,7 +76,7 @@ fn note(message: &[u8], asked: &Asked, tally: &Tally) {
 }
 
 fn pass_replies(from: &TcpStream, to: &TcpStream, mut faults: Faults<'_>, asked: &Asked) -> Result<()> {
-    let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
+    let (mut from, mut to) = (BufReader::new(from.try_clone()?), to.try_clone()?);
     let mut message = Vec::new();
     while read_message(&mut from, &mut message)? {
         let id = wire::i32_at(&message, 8).unwrap_or(0);

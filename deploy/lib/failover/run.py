@@ -10,7 +10,7 @@ from members import Members
 from pymongo.read_concern import ReadConcern
 from writers import DATABASE, Writers
 
-# Before the first fault, so that every writer has acknowledgments to measure from; and after the last.
+# From every writer's first acknowledgment to the first fault, and after the last.
 WARM_UP_SECONDS = 5
 SETTLE_SECONDS = 10
 ERRORS_SHOWN = 5
@@ -53,6 +53,8 @@ def main():
     members = Members(options.members.split(","), [int(pid) for pid in options.pids.split(",")])
     try:
         sets = [Writers("torana", options.torana, options.writers), Writers("direct", options.direct, options.direct_writers)]
+        for writers in sets:
+            writers.await_begun()
         time.sleep(WARM_UP_SECONDS)
         happened = faults.inject_all(members, options.kinds.split(","), options.seconds, options.every)
         time.sleep(SETTLE_SECONDS)

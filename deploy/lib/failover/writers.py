@@ -16,6 +16,7 @@ DATABASE = "soak"
 # Between two writes of one writer: 64 writers then leave two cores to the servers, whose elections are what counts.
 PAUSE_SECONDS = 0.1
 THREADS_A_PROCESS = 16
+BEGIN_WITHIN = 60
 # torana's own time-out for connects and for silent members. No socketTimeoutMS, as is the drivers' default: a driver
 # then gives up what it has in flight with a member that stands still when its monitor does.
 DRIVER_OPTIONS = {"connectTimeoutMS": 10_000}
@@ -30,12 +31,19 @@ class Writers:
         self.role = role
         self._stop = _context.Event()
         self._results = _context.Queue()
+        self._begun = _context.Semaphore(0)
         self._processes = [
-            _context.Process(target=_process, args=(role, uri, first, min(THREADS_A_PROCESS, count - first), self._stop, self._results))
+            _context.Process(target=_process, args=(role, uri, range(first, min(first + THREADS_A_PROCESS, count)), self._begun, self._stop, self._results))
             for first in range(0, count, THREADS_A_PROCESS)
         ]
         for process in self._processes:
             process.start()
+
+    def await_begun(self):
+        """Waits until each has had its first acknowledgment: what begins while a primary fails has no gap to measure."""
+        for _ in self._processes:
+            if not self._begun.acquire(timeout=BEGIN_WITHIN):
+                raise SystemExit(f"found: not every {self.role} writer wrote once in {BEGIN_WITHIN} s")
 
     def end(self):
         """What they did: acknowledgments as {writer: [time, ...]}, acknowledged ids, errors as (time, text)."""
@@ -51,13 +59,16 @@ class Writers:
         return acknowledged, ids, sorted(errors)
 
 
-def _process(role, uri, first, count, stop, results):
+def _process(role, uri, numbers, begun, stop, results):
     client = pymongo.MongoClient(uri, appname=f"soak-{role}", **DRIVER_OPTIONS)
     collection = client[DATABASE].get_collection(role, write_concern=WriteConcern("majority"))
-    writers = [_Writer(f"{role}-{number}", collection, stop) for number in range(first, first + count)]
+    writers = [_Writer(f"{role}-{number}", collection, stop) for number in numbers]
     threads = [threading.Thread(target=writer.run) for writer in writers]
     for thread in threads:
         thread.start()
+    while not all(writer.times for writer in writers) and not stop.is_set():
+        time.sleep(PAUSE_SECONDS)
+    begun.release()
     for thread in threads:
         thread.join()
     results.put([(writer.name, writer.times, writer.ids, writer.errors) for writer in writers])
