@@ -312,17 +312,19 @@ fn without_memory_for_it_a_client_that_drips_is_ended_in_time() {
     let mut slow = torana.client_of(fake.address());
     slow.send_command("test", doc! { "find": "c" });
     fake.wait_requests("find", 1);
+    let enough = Arc::new(AtomicBool::new(false));
+    let stop = enough.clone();
     let dripping = std::thread::spawn(move || {
         use std::io::Read;
         let mut part = [0; 1000];
-        while slow.stream().read(&mut part).is_ok_and(|n| n > 0) {
+        while !stop.load(Ordering::Acquire) && slow.stream().read(&mut part).is_ok_and(|n| n > 0) {
             std::thread::sleep(Duration::from_millis(20));
         }
     });
     let mut other = torana.client_of(fake.address());
     other.run("test", doc! { "ping": 1 });
     wait_until("it has ended", SOON, || torana.metric("torana_clients_ended_total", &["slow_reader"]) == 1.0);
-    drop(torana);
+    enough.store(true, Ordering::Release);
     dripping.join().unwrap();
 }
 
