@@ -100,6 +100,11 @@ impl Driver {
         let Some(index) = self.servers.iter().position(|server| server.id == id) else { return };
         match report {
             Report::Hello(hello) => self.on_hello(index, *hello),
+            Report::Doubtful => {
+                if let Some(server) = self.servers.get(index) {
+                    server.member.hello.note_failure();
+                }
+            }
             Report::Lost(error) => self.on_lost(index, &error),
             Report::Config(answer) => {
                 let Some(server) = self.servers.get(index) else { return };
