@@ -19,6 +19,8 @@ pub enum Kind {
     EndTransaction,
     /// Frees what something else waits for, or looks at who does: never waits behind ordinary work.
     Relief,
+    /// Ends sessions and their transactions: relief, too.
+    EndsSessions,
     /// `getLastError` and its kin: speak of the last legacy write on their own connection.
     LastError,
     /// Its reply or request names members: rewritten.
@@ -74,7 +76,7 @@ commands! {
     "dropIndexes" => Write,
     "dropRole" => Write,
     "dropUser" => Write,
-    "endSessions" => Relief,
+    "endSessions" => EndsSessions,
     "explain" => Read,
     "features" => Read,
     "filemd5" => Read,
@@ -101,10 +103,10 @@ commands! {
     "isMaster" => Hello,
     "isdbgrid" => Read,
     "ismaster" => Hello,
-    "killAllSessions" => Relief,
+    "killAllSessions" => EndsSessions,
     "killCursors" => Relief,
     "killOp" => Relief,
-    "killSessions" => Relief,
+    "killSessions" => EndsSessions,
     "listCollections" => Read,
     "listCommands" => Read,
     "listDatabases" => Read,

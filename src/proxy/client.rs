@@ -16,7 +16,7 @@ use super::buffer::{BUFFER_LEN, Buffer};
 use super::context::{Listener, Pool};
 use super::end::End;
 use super::registry::{Entry, Phase};
-use crate::command::TransactionId;
+use super::transactions;
 use crate::metrics::EndReason;
 use crate::wire::{HEADER_LEN, Header, Side};
 
@@ -42,7 +42,7 @@ pub struct Client {
     /// Whether it has sent its metadata: a second `client` document is an error.
     pub has_metadata: bool,
     /// The open transactions that it took part in.
-    pub transactions: Vec<TransactionId>,
+    pub transactions: transactions::Own,
     /// What it has taken of a reply that holds up a server connection, since that counted as progress.
     slowly_taken: usize,
     /// Its last legacy write's outcome can no longer be asked for: its connection was given back.
@@ -79,7 +79,7 @@ impl Client {
             listener,
             entry,
             has_metadata: false,
-            transactions: Vec::new(),
+            transactions: transactions::Own::default(),
             slowly_taken: 0,
             outcome_lost: false,
             never_asks: false,

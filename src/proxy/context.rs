@@ -12,6 +12,7 @@ use super::cursors::AwaitingCursors;
 use super::hello;
 use super::orphan;
 use super::pools::Pools;
+use super::reaper::Reaping;
 use super::registry::Registry;
 use super::transactions::Transactions;
 use crate::config::Limits;
@@ -49,6 +50,8 @@ pub struct Set {
     pub name: String,
     /// Its open transactions.
     pub transactions: Transactions<Member>,
+    /// Those that are being aborted, as nobody is left to end them.
+    pub reaping: Reaping,
     /// Its members, as the monitors see them.
     pub topology: Topology,
 }

@@ -102,6 +102,9 @@ pub async fn acquire(
         return Ok(at_once);
     }
     let pool = client.pool.clone();
+    if let Some(id) = request.transaction.filter(|_| request.in_transaction) {
+        at.member.set.transactions.waits(&id, &at.member, &mut client.transactions);
+    }
     client.entry.enter(Phase::Queueing);
     client.wants_reply = request.has_reply();
     let deadline = request.deadline();
@@ -218,13 +221,7 @@ fn note_statement(at: &Listener, client: &mut Client, request: &Request) {
         false if request.command.name() == "commitTransaction" => Step::Commit,
         false => Step::Continue,
     };
-    let is_user = client.transactions.contains(&id);
-    let now_user = at.member.set.transactions.used(id, &at.member, is_user, step);
-    if now_user && !is_user {
-        // A session's next transaction ends its last one.
-        client.transactions.retain(|other| other.session != id.session);
-        client.transactions.push(id);
-    }
+    at.member.set.transactions.used(&id, &at.member, &mut client.transactions, step);
 }
 
 /// Passes a reply on whose front is here, and checks the connection in. `is_first` is false for the further replies

@@ -18,6 +18,7 @@ mod orphan;
 mod own_command;
 mod pool_events;
 mod pools;
+mod reaper;
 mod refuse;
 mod registry;
 mod reply;

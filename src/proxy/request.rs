@@ -39,6 +39,8 @@ pub enum Route {
     Exhaust,
     /// A legacy write: no reply, but the connection is kept for the getLastError that asks for its outcome.
     LegacyWrite,
+    /// To the server; it ends sessions and with them their transactions.
+    EndsSessions,
     /// getLastError and its kin: belongs to the connection of the last legacy write.
     LastError,
 }
@@ -196,6 +198,7 @@ impl Request {
             Kind::Authentication => Route::Local,
             Kind::WhatsMyUri => Route::WhatsMyUri,
             Kind::LastError => Route::LastError,
+            Kind::EndsSessions => Route::EndsSessions,
             _ => {
                 let plain = if kind == Kind::GetMore { Route::GetMore } else { Route::Forward };
                 let (reply, request) = (ReplyKind::for_command(fields, body), request_names_members(fields));
@@ -210,7 +213,8 @@ impl Request {
             in_transaction: fields.in_transaction,
             starts_transaction: fields.starts_transaction,
             is_read: matches!(kind, Kind::Read | Kind::GetMore) && !fields.writes,
-            is_relief: looks || matches!(kind, Kind::Relief | Kind::EndTransaction),
+            is_relief: looks
+                || matches!(kind, Kind::Relief | Kind::EndsSessions | Kind::EndTransaction),
             opens_awaiting_cursor: fields.opens_awaiting_cursor,
             cursor_id: fields.cursor_id,
             is_command: true,
@@ -220,7 +224,8 @@ impl Request {
 
     /// Whether the client expects an answer.
     pub fn has_reply(&self) -> bool {
-        !matches!(self.route, Route::NoReply | Route::KillCursors | Route::LegacyWrite)
+        let wants_none = self.header.opcode == Opcode::Msg && MsgFlags(self.flags).more_to_come();
+        !wants_none && !matches!(self.route, Route::NoReply | Route::KillCursors | Route::LegacyWrite)
     }
 
     /// Whether the message ends with a checksum, over a header that must then stay as it is.
