@@ -94,7 +94,7 @@ commands! {
     "getParameter" => Read,
     "getPrevError" => LastError,
     "getlasterror" => LastError,
-    "getnonce" => Authentication,
+    "getnonce" => Read,
     "getpreverror" => LastError,
     "grantRolesToUser" => Write,
     "hello" => Hello,

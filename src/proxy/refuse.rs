@@ -16,9 +16,9 @@ use crate::wire::{Header, Opcode};
 pub async fn with(client: &mut Client, request: &Request, error: &CommandError) -> Result<(), End> {
     client.consume(request.header.length);
     match request.route {
-        Route::NoReply | Route::KillCursors => Ok(()),
         // Its getLastError would speak of another write.
         Route::LegacyWrite => Err(End::because(EndReason::Refused, error.errmsg.to_string())),
+        _ if !request.has_reply() => Ok(()),
         _ => write(client, request.header, request.is_command, error).await,
     }
 }

@@ -49,6 +49,8 @@ codes! {
     COMMAND_NOT_FOUND = 59 "CommandNotFound";
     /// Options that do not go together.
     INVALID_OPTIONS = 72 "InvalidOptions";
+    /// A database or collection may not be called so.
+    INVALID_NAMESPACE = 73 "InvalidNamespace";
     /// No answer in time.
     NETWORK_TIMEOUT = 89 "NetworkTimeout";
     /// Going away; try elsewhere.
@@ -73,6 +75,8 @@ codes! {
     UNSUPPORTED_OP_QUERY_COMMAND = 352 "UnsupportedOpQueryCommand";
     /// A document above 16 MiB.
     BSON_OBJECT_TOO_LARGE = 10334 "BSONObjectTooLarge";
+    /// An OP_MSG without `$db`.
+    DATABASE_MISSING = 40571 "Location40571";
     /// Only one of hello's `topologyVersion` and `maxAwaitTimeMS`.
     HELLO_AWAIT_INCOMPLETE = 31368 "Location31368";
     /// A negative `topologyVersion.counter`.

@@ -8,6 +8,7 @@
 mod client_metadata;
 mod closed_list;
 mod conn_pool_stats;
+mod database_name;
 mod error_code;
 mod errors;
 mod hello;
@@ -27,6 +28,7 @@ mod server_status;
 mod text;
 
 pub use closed_list::CLOSED_LIST;
+pub use database_name::check_database;
 pub use error_code::ErrorCode;
 pub use errors::{CommandError, Labels};
 pub use hello::{HelloAsked, HelloTemplate, Spelling, render};
