@@ -193,7 +193,10 @@ impl SetRunner {
             if let Err(error) = group.ports.update(&places) {
                 tracing::error!(set = %self.set.name, "{error}");
             }
-            group.names.store(Arc::new(group.ports.names()));
+        }
+        let own: Vec<_> = self.groups.iter().flat_map(|group| group.ports.own_addresses()).collect();
+        for group in &self.groups {
+            group.names.store(Arc::new(group.ports.names().with_own(own.clone())));
         }
         for monitored in current.iter() {
             if !self.members.contains_key(monitored.name.spelled()) {

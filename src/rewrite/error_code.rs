@@ -57,6 +57,8 @@ codes! {
     SHUTDOWN_IN_PROGRESS = 91 "ShutdownInProgress";
     /// Not known here.
     COMMAND_NOT_SUPPORTED = 115 "CommandNotSupported";
+    /// A configuration that no replica set can have.
+    INVALID_REPLICA_SET_CONFIG = 93 "InvalidReplicaSetConfig";
     /// `client` lacks a field.
     CLIENT_METADATA_MISSING_FIELD = 183 "ClientMetadataMissingField";
     /// `client.application.name` is too long.

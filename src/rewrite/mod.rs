@@ -37,7 +37,7 @@ pub use name_map::Rewritten;
 pub use overload::{Overload, RetryScope, max_time_passed_in_queue, overloaded, shutting_down};
 pub use reframe::{body_range, reframe};
 pub use reply::{ReplyKind, rewrite_reply, rewrite_reply_message};
-pub use request::{request_names_members, rewrite_request, rewrite_request_message};
+pub use request::{adds_torana, request_names_members, rewrite_request, rewrite_request_message};
 
 use crate::doc::DocError;
 use crate::wire::WireError;
