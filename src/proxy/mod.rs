@@ -23,6 +23,7 @@ mod refuse;
 mod registry;
 mod reply;
 mod request;
+mod request_memory;
 mod serve;
 mod session;
 mod set;

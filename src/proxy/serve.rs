@@ -7,9 +7,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, interval, sleep};
 
 use super::buffer::BufferPool;
-use super::context::{RequestMemory, Set, Shared};
+use super::context::{ReplyMemory, Set, Shared};
 use super::reaper;
 use super::registry::{Phase, PhaseLimits, Registry};
+use super::request_memory::RequestMemory;
 use super::set::SetRunner;
 use crate::admin;
 use crate::config::{Config, Limits};
@@ -99,8 +100,8 @@ fn shared(limits: &Limits) -> Shared {
     Shared {
         buffers: BufferPool::default(),
         registry: Registry::new(phases),
-        request_memory: RequestMemory::new(limits.request_buffer_max),
-        reply_memory: RequestMemory::new(limits.reply_buffer_max),
+        request_memory: RequestMemory::new(limits.request_buffer_max, limits.message_max),
+        reply_memory: ReplyMemory::new(limits.reply_buffer_max),
         limits: limits.clone(),
     }
 }
@@ -115,6 +116,9 @@ async fn drain(shared: &Arc<Shared>, sets: &[Arc<Set>], deadline: Duration) {
             _ = reaps.tick() => sets.iter().for_each(|set| reaper::reap(shared, set)),
             () = sleep(LOOK_EVERY) => {}
         }
+        // Again and again, as one may only have come to wait. A server at its end closes those too, and a driver
+        // resumes a change stream whose connection broke.
+        shared.registry.end_phase(Phase::AwaitingData, EndReason::Shutdown);
         let busy = shared.registry.busy();
         let transactions: usize = sets.iter().map(|set| unfinished(shared, set)).sum();
         if busy == 0 && transactions == 0 {

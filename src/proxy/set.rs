@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, interval};
 
-use super::context::{Count, Listener, Member, Pool, Set, Shared};
+use super::context::{Count, Listener, Member, Set, Shared};
 use super::cursors::AwaitingCursors;
 use super::listener::{Accepting, accept, bind};
 use super::orphan::CloseRate;
@@ -139,12 +139,10 @@ impl SetRunner {
             }
             TopologyEvent::MemberRecovered(member) => {
                 tracing::info!(set = %self.set.name, member = %member.name, "member answers");
-                self.with(&member, |running| running.member.pools.each(Pool::resume));
+                self.with(&member, |running| running.member.pools.resume());
             }
             TopologyEvent::ServerRestarted(member) => {
-                self.with(&member, |running| {
-                    running.member.pools.each(|pool| pool.clear("the member has restarted"))
-                });
+                self.with(&member, |running| running.member.pools.clear("the member has restarted"));
             }
             TopologyEvent::PrimaryChanged(change) => self.primary_changed(&change),
         }
@@ -154,7 +152,7 @@ impl SetRunner {
     /// monitor's connections may have gone, unless the member is silent: then it would wait for as long as that
     /// lasts, so it is given up, as drivers do (CMAP specification, `interruptInUseConnections`).
     fn lost(&self, running: &Running, loss: &Loss) {
-        running.member.pools.each(|pool| pool.pause(&loss.cause));
+        running.member.pools.pause(&loss.cause);
         if loss.is_silent {
             for (id, _) in running.listeners.iter().flatten() {
                 self.shared.registry.end_in_flight(*id, EndReason::MemberLost);
@@ -249,7 +247,7 @@ impl SetRunner {
             drop(accepting);
             self.shared.registry.end_listener(id, EndReason::MemberRemoved);
         }
-        running.member.pools.each(Pool::close);
+        running.member.pools.close();
         self.metrics.remove_member(&self.set.name, name);
     }
 
