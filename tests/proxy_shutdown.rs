@@ -212,3 +212,30 @@ fn transactions_whose_clients_have_gone_are_aborted_during_the_shutdown_too() {
     fake.wait_requests("abortTransaction", 1);
     assert_eq!(torana.process().wait(SOON).and_then(|status| status.code()), Some(0));
 }
+#[test]
+fn get_mores_that_wait_for_data_end_at_once_sliced_or_not() {
+    // A pool of 4 has a share of one for those who await, so that the second is sliced.
+    let fake = FakeServer::start(|peer, request| {
+        let asked = request.query_or_body();
+        if name_of(request) != "getMore" {
+            return peer.ok(request);
+        }
+        let wait = asked.get_i32("maxTimeMS").map(i64::from).or_else(|_| asked.get_i64("maxTimeMS"));
+        std::thread::sleep(Duration::from_millis(wait.unwrap_or(1_000) as u64));
+        let nothing = doc! { "id": 5i64, "ns": "test.c", "nextBatch": [] };
+        peer.reply(request, doc! { "cursor": nothing, "ok": 1.0 })
+    });
+    let mut torana = torana_with(&fake.uri(), "[pool]\nmax = 4");
+    let mut waiting: Vec<RawClient> = (0..2)
+        .map(|n| {
+            let mut client = torana.client_of(fake.address());
+            client.send_command("test", doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 8_000 });
+            fake.wait_requests("getMore", n + 1);
+            client
+        })
+        .collect();
+    // Its replies may follow each other for as long as the cursor lives.
+    let took = time_to_end(&mut torana);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    waiting.iter_mut().for_each(|client| assert!(client.read_to_close().is_empty()));
+}

@@ -19,6 +19,8 @@ pub enum Kind {
     EndTransaction,
     /// Frees what something else waits for, or looks at who does: never waits behind ordinary work.
     Relief,
+    /// Ends cursors: relief, too.
+    EndsCursors,
     /// Ends sessions and their transactions: relief, too.
     EndsSessions,
     /// `getLastError` and its kin: speak of the last legacy write on their own connection.
@@ -104,7 +106,7 @@ commands! {
     "isdbgrid" => Read,
     "ismaster" => Hello,
     "killAllSessions" => EndsSessions,
-    "killCursors" => Relief,
+    "killCursors" => EndsCursors,
     "killOp" => Relief,
     "killSessions" => EndsSessions,
     "listCollections" => Read,

@@ -101,6 +101,17 @@ pub fn transaction_ended(at: &Listener, client: &mut Client, request: &Request) 
     }
 }
 
+/// A client asks the member to end cursors: whatever comes of it, none of them is awaited any more.
+pub fn cursors_killed(at: &Listener, client: &Client, request: &Request) {
+    if at.member.cursors.is_empty() {
+        return;
+    }
+    let body = client.message().get(request.body_at..request.header.length).unwrap_or_default();
+    let listed = find(unwrapped(body), "cursors").and_then(|list| list.value.as_document());
+    let ids = elements(listed.unwrap_or_default()).map_while(Result::ok).filter_map(|id| id.value.as_i64());
+    ids.for_each(|id| at.member.cursors.closed(id));
+}
+
 /// A client asks the member to end sessions, and with them their transactions: those that the request names, or all.
 pub fn sessions_ended(at: &Listener, client: &Client, request: &Request) {
     let body = client.message().get(request.body_at..request.header.length).unwrap_or_default();

@@ -72,6 +72,10 @@ async fn dispatch(at: &Listener, client: &mut Client, request: Request) -> Resul
         }
         Route::WhatsMyUri => names::exchange(at, client, request, Some(Edit::Client), false).await,
         Route::LegacyWrite | Route::LastError => legacy::run(at, client, request).await,
+        Route::EndsCursors => {
+            notice::cursors_killed(at, client, request);
+            exchange::forward(at, client, request).await
+        }
         Route::EndsSessions => {
             notice::sessions_ended(at, client, request);
             exchange::forward(at, client, request).await

@@ -45,6 +45,8 @@ codes! {
     INVALID_BSON = 22 "InvalidBSON";
     /// The request's own maxTimeMS is over.
     MAX_TIME_MS_EXPIRED = 50 "MaxTimeMSExpired";
+    /// No such cursor.
+    CURSOR_NOT_FOUND = 43 "CursorNotFound";
     /// No such command.
     COMMAND_NOT_FOUND = 59 "CommandNotFound";
     /// Options that do not go together.
@@ -55,10 +57,10 @@ codes! {
     NETWORK_TIMEOUT = 89 "NetworkTimeout";
     /// Going away; try elsewhere.
     SHUTDOWN_IN_PROGRESS = 91 "ShutdownInProgress";
-    /// Not known here.
-    COMMAND_NOT_SUPPORTED = 115 "CommandNotSupported";
     /// A configuration that no replica set can have.
     INVALID_REPLICA_SET_CONFIG = 93 "InvalidReplicaSetConfig";
+    /// Not known here.
+    COMMAND_NOT_SUPPORTED = 115 "CommandNotSupported";
     /// `client` lacks a field.
     CLIENT_METADATA_MISSING_FIELD = 183 "ClientMetadataMissingField";
     /// `client.application.name` is too long.
@@ -67,6 +69,8 @@ codes! {
     CLIENT_METADATA_DOCUMENT_TOO_LARGE = 185 "ClientMetadataDocumentTooLarge";
     /// A `client` document after the first hello.
     CLIENT_METADATA_CANNOT_BE_MUTATED = 186 "ClientMetadataCannotBeMutated";
+    /// The cursor was killed under the operation.
+    CURSOR_KILLED = 237 "CursorKilled";
     /// It took longer than is allowed here.
     EXCEEDED_TIME_LIMIT = 262 "ExceededTimeLimit";
     /// `apiVersion` is not known.
