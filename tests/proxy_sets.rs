@@ -240,6 +240,9 @@ fn is_harmless(name: &str) -> bool {
 
 fn further_commands() -> Vec<(&'static str, Document)> {
     let admin = |stage: Document| doc! { "aggregate": 1, "pipeline": [stage], "cursor": {} };
+    let joined = doc! { "from": "system.replset", "pipeline": [], "as": "joined" };
+    let joins = [doc! { "$limit": 1 }, doc! { "$lookup": joined }, doc! { "$project": { "joined": 1 } }];
+    let joins: Vec<Document> = joins.into();
     vec![
         ("admin", doc! { "serverStatus": 1, "repl": 2 }),
         ("admin", doc! { "replSetGetStatus": 1, "initialSync": 1 }),
@@ -249,6 +252,7 @@ fn further_commands() -> Vec<(&'static str, Document)> {
         ("admin", doc! { "getParameter": "*" }),
         ("local", doc! { "find": "system.replset" }),
         ("local", doc! { "distinct": "system.replset", "key": "members.host" }),
+        ("local", doc! { "aggregate": "startup_log", "pipeline": joins, "cursor": {} }),
         ("local", doc! { "find": "oplog.rs", "batchSize": 1000 }),
         ("local", doc! { "find": "startup_log" }),
         ("local", doc! { "find": "replset.election" }),

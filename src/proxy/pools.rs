@@ -188,3 +188,42 @@ impl Applications {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn pools() -> Pools {
+        let observer = Observer(Metrics::new().member("rs0", "db1:27017"));
+        let connector = Connector::new("db1:27017", None, None);
+        Pools::new(PoolOptions::default(), connector, observer, true).unwrap()
+    }
+
+    fn made(pools: &Pools) -> usize {
+        pools.named.as_ref().unwrap().locked().pools.len()
+    }
+
+    #[tokio::test]
+    async fn an_application_that_nobody_uses_any_more_makes_room_for_another() {
+        let pools = pools();
+        let mut used: Vec<PoolUse> = (0..APPLICATIONS_MAX).map(|n| pools.of(&n.to_string())).collect();
+        assert_eq!(made(&pools), APPLICATIONS_MAX);
+        let late = pools.of("late");
+        assert!(late._in_use.is_none() && made(&pools) == APPLICATIONS_MAX, "the common pool serves it");
+        let again = pools.of("7");
+        used.remove(7);
+        assert!(pools.of("late")._in_use.is_none(), "one of its clients is left");
+        drop(again);
+        assert!(pools.of("late")._in_use.is_some() && made(&pools) == APPLICATIONS_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_pool_that_is_made_while_the_member_is_lost_is_paused() {
+        let pools = pools();
+        pools.pause("it does not answer");
+        let late = pools.of("late");
+        let refused = late.check_out(crate::pool::Class::Ordinary, None).await;
+        assert!(matches!(refused, Err(crate::pool::CheckoutError::Unavailable { .. })), "{refused:?}");
+    }
+}
