@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bson::{Document, Uuid, doc};
 use support::fake_server::name_of;
 use support::message::{CHECKSUM_PRESENT, EXHAUST_ALLOWED, MORE_TO_COME};
-use support::{FakeServer, RawClient, Section, Torana, torana_with, wait_until};
+use support::{FakeServer, RawClient, Section, Then, Torana, torana_with, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -518,6 +518,23 @@ fn a_get_more_that_would_wait_for_long_is_asked_for_in_rounds_of_a_second() {
 }
 
 #[test]
+fn a_read_on_a_connection_without_a_number_is_ended_by_closing_it_after_all() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "find" => Then::Next,
+        _ => peer.ok(request),
+    });
+    fake.hide_connections();
+    let torana = torana_with(&fake.uri(), "[limits]\norphan_closes_per_second = 0\n[pool]\nmax = 2");
+    let mut client = torana.client_of(fake.address());
+    client.send_command("test", doc! { "find": "c" });
+    fake.wait_requests("find", 1);
+    drop(client);
+    let closed = || torana.metric("torana_orphans_total", &["\"closed\""]);
+    wait_until("it is closed", SOON, || closed() == 1.0);
+    assert!(fake.requests("aggregate").is_empty(), "nobody can be found by no number");
+}
+
+#[test]
 fn a_transaction_that_nobody_uses_is_aborted_unless_it_may_be_committed() {
     let fake = FakeServer::answering();
     let torana = torana_with(&fake.uri(), "[limits]\ntransaction_orphan_timeout = \"1s\"");
@@ -681,7 +698,7 @@ fn the_time_that_an_exhaust_get_more_lets_the_server_wait_does_not_pass_in_the_q
 }
 
 #[test]
-fn a_client_that_leaves_a_thousand_transactions_does_not_stand_before_the_commits_of_others() {
+fn a_client_that_leaves_many_transactions_does_not_stand_before_the_commits_of_others() {
     // Aborts take a while; of a pool of 8, at most 4 connections are theirs.
     let fake = FakeServer::start(|peer, request| {
         if name_of(request) == "abortTransaction" {
@@ -695,18 +712,18 @@ fn a_client_that_leaves_a_thousand_transactions_does_not_stand_before_the_commit
     let mut leaves = torana.client_of(fake.address());
     (0..200).for_each(|_| _ = leaves.run("test", statement(1, &session())));
     let mut stays = torana.client_of(fake.address());
+    let open: Vec<Document> = (0..20).map(|_| session()).collect();
+    open.iter().for_each(|session| _ = stays.run("test", statement(1, session)));
     drop(leaves);
     fake.wait_requests("abortTransaction", 4);
     let mut longest = Duration::ZERO;
-    for number in 1..20 {
-        let session = session();
-        stays.run("test", statement(number, &session));
+    for session in open {
         let asked = Instant::now();
-        let commit =
-            doc! { "commitTransaction": 1, "lsid": session, "txnNumber": number, "autocommit": false };
+        let commit = doc! { "commitTransaction": 1, "lsid": session, "txnNumber": 1i64, "autocommit": false };
         stays.run("admin", commit);
         longest = longest.max(asked.elapsed());
     }
+    assert!(fake.requests("abortTransaction").len() < 200, "they are still being aborted");
     assert!(longest < Duration::from_millis(90), "{longest:?}");
     let aborted = || torana.metric("torana_orphans_total", &["\"aborted\""]);
     wait_until("all are aborted", Duration::from_secs(20), || aborted() == 200.0);

@@ -44,7 +44,8 @@ pub async fn exchange(
     let mut request = *request;
     forbid_exhaust(client, &mut request);
     if edits_request {
-        if let Some(host) = adds_torana(client.message(), &at.names.load()) {
+        let message = client.message().get(..request.header.length).unwrap_or_default();
+        if let Some(host) = adds_torana(message, &at.names.load()) {
             return refuse::with(client, &request, &adds_torana_error(&host)).await;
         }
         edit_request(at, client, &mut request)?;
