@@ -15,8 +15,8 @@ fn nth(n: usize) -> TransactionId {
 }
 
 /// A set of one member, and two clients.
-fn start() -> (Transactions<&'static str>, Arc<&'static str>, Own, Own) {
-    (Transactions::default(), Arc::new("m"), Own::default(), Own::default())
+fn start() -> (Transactions<u8>, Arc<u8>, Own, Own) {
+    (Transactions::default(), Arc::new(0), Own::default(), Own::default())
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +85,7 @@ async fn what_others_are_told_does_not_end_a_transaction() {
     transactions.used(&id(1), &member, &mut user, Step::Start);
     transactions.ended(&id(1), &member, &mut stranger);
     assert!(transactions.is_open(&id(1)), "its statement came before the start");
-    let elsewhere = Arc::new("m");
+    let elsewhere = Arc::new(0);
     transactions.used(&id(1), &elsewhere, &mut stranger, Step::Continue);
     transactions.ended(&id(1), &elsewhere, &mut stranger);
     transactions.ended(&id(1), &elsewhere, &mut user);
@@ -120,7 +120,7 @@ async fn a_shutdown_waits_for_what_was_used_lately_and_has_not_failed() {
     assert_eq!(transactions.unfinished(AFTER), 0);
     transactions.used(&id(1), &member, &mut own, Step::Continue);
     transactions.killed(&member, Some(&[[2; 16]]));
-    transactions.killed(&Arc::new("m"), None);
+    transactions.killed(&Arc::new(0), None);
     assert_eq!(transactions.unfinished(AFTER), 1, "others were killed");
     transactions.killed(&member, Some(&[[1; 16]]));
     assert_eq!(transactions.unfinished(AFTER), 0);
