@@ -225,11 +225,7 @@ fn a_checksum_passes_both_ways_over_bytes_that_stay_as_they_were() {
 #[test]
 fn authentication_and_compression_never_reach_a_server_connection() {
     let (fake, torana, mut client) = answering_find(Peer::ok);
-    for command in [
-        doc! { "saslStart": 1, "mechanism": "SCRAM-SHA-256" },
-        doc! { "saslContinue": 1, "conversationId": 1 },
-        doc! { "authenticate": 1 },
-    ] {
+    for command in [doc! { "saslStart": 1, "mechanism": "SCRAM-SHA-256" }, doc! { "authenticate": 1 }] {
         let name = command.keys().next().unwrap().clone();
         let reply = client.command("admin", command);
         assert_eq!(reply.get_i32("code").ok(), Some(18), "{reply}");

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bson::{Document, Uuid, doc};
 use support::fake_server::name_of;
-use support::message::MORE_TO_COME;
-use support::{FakeServer, RawClient, Section, Torana, torana_with, wait_until};
+use support::message::{CHECKSUM_PRESENT, EXHAUST_ALLOWED, MORE_TO_COME};
+use support::{FakeServer, RawClient, Section, Then, Torana, torana_with, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -518,6 +518,23 @@ fn a_get_more_that_would_wait_for_long_is_asked_for_in_rounds_of_a_second() {
 }
 
 #[test]
+fn a_read_on_a_connection_without_a_number_is_ended_by_closing_it_after_all() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "find" => Then::Next,
+        _ => peer.ok(request),
+    });
+    fake.hide_connections();
+    let torana = torana_with(&fake.uri(), "[limits]\norphan_closes_per_second = 0\n[pool]\nmax = 2");
+    let mut client = torana.client_of(fake.address());
+    client.send_command("test", doc! { "find": "c" });
+    fake.wait_requests("find", 1);
+    drop(client);
+    let closed = || torana.metric("torana_orphans_total", &["\"closed\""]);
+    wait_until("it is closed", SOON, || closed() == 1.0);
+    assert!(fake.requests("aggregate").is_empty(), "nobody can be found by no number");
+}
+
+#[test]
 fn a_transaction_that_nobody_uses_is_aborted_unless_it_may_be_committed() {
     let fake = FakeServer::answering();
     let torana = torana_with(&fake.uri(), "[limits]\ntransaction_orphan_timeout = \"1s\"");
@@ -573,4 +590,141 @@ fn every_client_shares_the_pool_and_none_opens_a_connection_of_its_own() {
     used.sort_unstable();
     used.dedup();
     assert!(used.len() <= 4, "{} connections", used.len());
+}
+
+/// A server whose getMores are answered by `answer`, which is given their number, behind a torana whose pool of 2 has
+/// no share for those who await: they are sliced.
+fn sliced(answer: impl Fn(usize, &Document) -> Document + Send + Sync + 'static) -> (FakeServer, Torana) {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let fake = FakeServer::start(move |peer, request| match name_of(request).as_str() {
+        "getMore" => {
+            let nth = asked.fetch_add(1, Ordering::Relaxed) + 1;
+            peer.reply(request, answer(nth, &request.query_or_body()))
+        }
+        _ => peer.ok(request),
+    });
+    let torana = torana_with(&fake.uri(), "[pool]\nmax = 2");
+    (fake, torana)
+}
+
+fn nothing_yet() -> Document {
+    doc! { "cursor": { "id": 5i64, "ns": "test.c", "nextBatch": [] }, "ok": 1.0 }
+}
+
+fn not_found() -> Document {
+    doc! { "ok": 0.0, "errmsg": "cursor id 5 not found", "code": 43, "codeName": "CursorNotFound" }
+}
+
+#[test]
+fn a_cursor_that_is_killed_between_two_rounds_ends_as_one_that_is_killed_while_it_waits() {
+    let more = doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 10_000 };
+    let (_fake, torana) = sliced(|nth, _| if nth < 3 { nothing_yet() } else { not_found() });
+    let mut client = torana.client_of(_fake.address());
+    let reply = client.command("test", more.clone());
+    assert_eq!(reply.get_i32("code").ok(), Some(237), "{reply}");
+    let text = "Executor error during getMore :: caused by :: operation was interrupted";
+    assert_eq!(reply.get_str("errmsg").ok(), Some(text));
+    // Not there from the beginning is what it is on a server, and drivers resume it.
+    let reply = client.command("test", more);
+    assert_eq!(reply.get_i32("code").ok(), Some(43), "{reply}");
+}
+
+#[test]
+fn a_cursor_that_only_seemed_to_await_goes_on_as_it_is() {
+    let (fake, torana) = sliced(|nth, asked| {
+        if nth == 1 {
+            std::thread::sleep(Duration::from_millis(1_000));
+            return nothing_yet();
+        }
+        match asked.contains_key("maxTimeMS") {
+            true => {
+                doc! { "ok": 0.0, "errmsg": "cannot set maxTimeMS on getMore command for a non-awaitData cursor", "code": 2 }
+            }
+            false => nothing_yet(),
+        }
+    });
+    let mut client = torana.client_of(fake.address());
+    for _ in 0..3 {
+        client.run("test", doc! { "getMore": 5i64, "collection": "c" });
+    }
+    let limits: Vec<bool> =
+        fake.requests("getMore").iter().map(|seen| seen.message.body().contains_key("maxTimeMS")).collect();
+    assert_eq!(limits, [false, true, false, false], "tried once, and told");
+}
+
+#[test]
+fn a_cursor_that_nobody_knows_is_seen_to_await_and_killed_ones_are_forgotten() {
+    let (fake, torana) = sliced(|_, asked| {
+        let limit = asked.get_i64("maxTimeMS").unwrap_or(1_000);
+        std::thread::sleep(Duration::from_millis(limit as u64));
+        nothing_yet()
+    });
+    let mut client = torana.client_of(fake.address());
+    let more = doc! { "getMore": 5i64, "collection": "c" };
+    client.run("test", more.clone());
+    let rounds = || torana.metric("torana_pool_sliced_rounds_total", &[]);
+    assert_eq!(rounds(), 0.0, "opened through another torana: not known yet");
+    client.run("test", more.clone());
+    assert!(rounds() > 2.0, "{}", rounds());
+    client.run("test", doc! { "killCursors": "c", "cursors": [5i64] });
+    let before = rounds();
+    client.run("test", more);
+    assert_eq!(rounds(), before);
+}
+
+#[test]
+fn a_get_more_that_awaits_and_finds_no_connection_says_that_its_stream_may_be_resumed() {
+    let held = Held::start("wait_timeout = \"200ms\"");
+    let _holder = held.holder("find");
+    let reply =
+        held.client().command("test", doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 60_000 });
+    assert_eq!(reply.get_i32("code").ok(), Some(262), "{reply}");
+    assert_eq!(labels(&reply), ["SystemOverloadedError", "RetryableError", "ResumableChangeStreamError"]);
+}
+
+#[test]
+fn the_time_that_an_exhaust_get_more_lets_the_server_wait_does_not_pass_in_the_queue() {
+    let held = Held::start("");
+    let _holder = held.holder("find");
+    // A checksum keeps its permission from being struck, so that it waits as what it is.
+    let more = doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 100, "$db": "test" };
+    let mut client = held.client();
+    client.send_msg(EXHAUST_ALLOWED | CHECKSUM_PRESENT, &[Section::Body(more)]);
+    wait_until("it waits", SOON, || held.waiting() == 1.0);
+    std::thread::sleep(Duration::from_millis(400));
+    held.go.store(true, Ordering::Release);
+    let reply = client.read().body();
+    assert_eq!(reply.get_str("name").ok(), Some("getMore"), "{reply}");
+}
+
+#[test]
+fn a_client_that_leaves_many_transactions_does_not_stand_before_the_commits_of_others() {
+    // Aborts take a while; of a pool of 8, at most 4 connections are theirs.
+    let fake = FakeServer::start(|peer, request| {
+        if name_of(request) == "abortTransaction" {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        peer.ok(request)
+    });
+    let bounds = "[pool]\nmax = 8\n[limits]\ntransaction_orphan_timeout = \"1s\"";
+    let torana = torana_with(&fake.uri(), bounds);
+    let statement = |number: i64, session: &Document| doc! { "find": "c", "lsid": session.clone(), "txnNumber": number, "autocommit": false, "startTransaction": true };
+    let mut leaves = torana.client_of(fake.address());
+    (0..200).for_each(|_| _ = leaves.run("test", statement(1, &session())));
+    let mut stays = torana.client_of(fake.address());
+    let open: Vec<Document> = (0..20).map(|_| session()).collect();
+    open.iter().for_each(|session| _ = stays.run("test", statement(1, session)));
+    drop(leaves);
+    fake.wait_requests("abortTransaction", 4);
+    let mut longest = Duration::ZERO;
+    for session in open {
+        let asked = Instant::now();
+        let commit = doc! { "commitTransaction": 1, "lsid": session, "txnNumber": 1i64, "autocommit": false };
+        stays.run("admin", commit);
+        longest = longest.max(asked.elapsed());
+    }
+    assert!(fake.requests("abortTransaction").len() < 200, "they are still being aborted");
+    assert!(longest < Duration::from_millis(90), "{longest:?}");
+    let aborted = || torana.metric("torana_orphans_total", &["\"aborted\""]);
+    wait_until("all are aborted", Duration::from_secs(20), || aborted() == 200.0);
 }

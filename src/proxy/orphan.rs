@@ -148,6 +148,8 @@ async fn close_read(draining: Draining, member: &Member, notices: Duration) -> (
 /// clients leave at once, as many new connections would cost the member more than the reads did. `None` if that cannot
 /// be done now, in particular if there is no connection for it within `patience`.
 async fn kill(shared: &Shared, member: &Member, connection_id: i64, patience: Duration) -> Option<()> {
+    // Servers before 4.2 do not tell it, and no operation is known by none.
+    let connection_id = Some(connection_id).filter(|id| *id != 0)?;
     let mut own = timeout(patience, member.pools.common().check_out(Class::Relief, None)).await.ok()?.ok()?;
     let killing = async {
         let operations = own_command::operations_of(connection_id);

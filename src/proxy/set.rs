@@ -10,25 +10,22 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, interval};
 
-use super::context::{Count, Listener, Member, Pool, Set, Shared};
+use super::context::{Count, Listener, Member, Set, Shared};
 use super::cursors::AwaitingCursors;
 use super::listener::{Accepting, accept, bind};
 use super::orphan::CloseRate;
-use super::own_command;
 use super::pool_events::Observer;
 use super::pools::Pools;
+use super::reaper::{self, Reaping};
 use super::transactions::Transactions;
 use crate::config::{self, GroupConfig, PoolLimits, SetConfig};
 use crate::metrics::{EndReason, Metrics};
-use crate::pool::{Class, PoolOptions};
+use crate::pool::PoolOptions;
 use crate::server::Connector;
 use crate::topology::{
     self, GroupNames, HostPort, Loss, PortMap, PortOptions, PortOverride, Topology, TopologyEvent,
     TopologyOptions,
 };
-
-/// How often orphaned transactions are looked for and failed listeners tried again.
-const TICK: Duration = Duration::from_secs(1);
 
 /// How often the log says what a set that is not there yet is waiting for.
 const WAITING_SAYS: Duration = Duration::from_secs(5);
@@ -67,8 +64,12 @@ impl SetRunner {
         next_listener: Arc<AtomicU32>,
     ) -> SetRunner {
         let (topology, events) = Topology::start(topology_options(&config));
-        let set =
-            Arc::new(Set { name: config.name.clone(), transactions: Transactions::default(), topology });
+        let set = Arc::new(Set {
+            name: config.name.clone(),
+            transactions: Transactions::default(),
+            reaping: Reaping::default(),
+            topology,
+        });
         let groups = config
             .groups
             .iter()
@@ -112,7 +113,7 @@ impl SetRunner {
 
     /// Follows the set until dropped.
     pub async fn run(mut self) {
-        let mut ticks = interval(TICK);
+        let mut ticks = interval(reaper::EVERY);
         loop {
             tokio::select! {
                 event = self.events.recv() => match event {
@@ -138,12 +139,10 @@ impl SetRunner {
             }
             TopologyEvent::MemberRecovered(member) => {
                 tracing::info!(set = %self.set.name, member = %member.name, "member answers");
-                self.with(&member, |running| running.member.pools.each(Pool::resume));
+                self.with(&member, |running| running.member.pools.resume());
             }
             TopologyEvent::ServerRestarted(member) => {
-                self.with(&member, |running| {
-                    running.member.pools.each(|pool| pool.clear("the member has restarted"))
-                });
+                self.with(&member, |running| running.member.pools.clear("the member has restarted"));
             }
             TopologyEvent::PrimaryChanged(change) => self.primary_changed(&change),
         }
@@ -153,7 +152,7 @@ impl SetRunner {
     /// monitor's connections may have gone, unless the member is silent: then it would wait for as long as that
     /// lasts, so it is given up, as drivers do (CMAP specification, `interruptInUseConnections`).
     fn lost(&self, running: &Running, loss: &Loss) {
-        running.member.pools.each(|pool| pool.pause(&loss.cause));
+        running.member.pools.pause(&loss.cause);
         if loss.is_silent {
             for (id, _) in running.listeners.iter().flatten() {
                 self.shared.registry.end_in_flight(*id, EndReason::MemberLost);
@@ -192,7 +191,10 @@ impl SetRunner {
             if let Err(error) = group.ports.update(&places) {
                 tracing::error!(set = %self.set.name, "{error}");
             }
-            group.names.store(Arc::new(group.ports.names()));
+        }
+        let own: Vec<_> = self.groups.iter().flat_map(|group| group.ports.own_addresses()).collect();
+        for group in &self.groups {
+            group.names.store(Arc::new(group.ports.names().with_own(own.clone())));
         }
         for monitored in current.iter() {
             if !self.members.contains_key(monitored.name.spelled()) {
@@ -245,7 +247,7 @@ impl SetRunner {
             drop(accepting);
             self.shared.registry.end_listener(id, EndReason::MemberRemoved);
         }
-        running.member.pools.each(Pool::close);
+        running.member.pools.close();
         self.metrics.remove_member(&self.set.name, name);
     }
 
@@ -281,27 +283,11 @@ impl SetRunner {
         result
     }
 
+    /// Once a second: listeners that failed are tried again, orphaned transactions looked for.
     async fn on_tick(&mut self) {
         // An address that was taken may be free by now; the error was logged when it was new.
         let _ = self.listen().await;
-        let after = self.shared.limits.transaction_orphan_timeout;
-        for (id, member) in self.set.transactions.take_orphans(after) {
-            tokio::spawn(abort(self.shared.clone(), member, own_command::abort_transaction(&id)));
-        }
-    }
-}
-
-/// Aborts a transaction that nobody is left to end.
-async fn abort(shared: Arc<Shared>, member: Arc<Member>, command: Vec<u8>) {
-    let Ok(mut server) = member.pools.common().check_out(Class::Relief, None).await else { return };
-    match own_command::run(&shared, &mut server, &command).await {
-        Ok(_) => {
-            member.metrics.orphans.ended.inc(crate::metrics::OrphanEnd::Aborted);
-            super::exchange::check_in(server);
-        }
-        Err(error) => {
-            tracing::warn!(member = %member.name, %error, "an orphaned transaction was not aborted")
-        }
+        reaper::reap(&self.shared, &self.set);
     }
 }
 
