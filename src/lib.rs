@@ -22,8 +22,9 @@
 //!
 //! 1. `proxy/listener.rs` accepts, and spawns one task for the client: `proxy/session.rs`. Everything that happens
 //!    for this client happens in that task; no message changes task on its way.
-//! 2. `proxy/client.rs` reads until one whole request is there. An idle client holds no buffer
-//!    (`proxy/buffer.rs`); its time-outs are kept by one sweep over all clients (`proxy/registry.rs`).
+//! 2. `proxy/client.rs` reads until one whole request is there. An idle client holds no buffer (`proxy/buffer.rs`),
+//!    and a large request takes memory as it arrives (`proxy/request_memory.rs`); its time-outs are kept by one
+//!    sweep over all clients (`proxy/registry.rs`).
 //! 3. `proxy/request.rs` decides the request's route from its bytes: [`wire`] for the frame, [`command::Fields`] for
 //!    one pass over the command, [`doc`] underneath. Nothing is decoded.
 //! 4. `proxy/exchange.rs` is the hot path. A server connection is taken by value out of the member's pool, the
@@ -37,7 +38,7 @@
 //!    only getLastError on the same connection knows), `unasked.rs` (no reply wanted: torana waits for it all the
 //!    same, since the next client must not meet what still runs), `local.rs` and `refuse.rs` (answers of torana's own).
 //! 6. A client that leaves in the middle hands its exchange to `orphan.rs`. `transactions.rs` knows which
-//!    transactions are open, and who is left that could end them.
+//!    transactions are open, and who is left that could end them; `reaper.rs` ends the others.
 //!
 //! # Where things live
 //!

@@ -225,11 +225,7 @@ fn a_checksum_passes_both_ways_over_bytes_that_stay_as_they_were() {
 #[test]
 fn authentication_and_compression_never_reach_a_server_connection() {
     let (fake, torana, mut client) = answering_find(Peer::ok);
-    for command in [
-        doc! { "saslStart": 1, "mechanism": "SCRAM-SHA-256" },
-        doc! { "saslContinue": 1, "conversationId": 1 },
-        doc! { "authenticate": 1 },
-    ] {
+    for command in [doc! { "saslStart": 1, "mechanism": "SCRAM-SHA-256" }, doc! { "authenticate": 1 }] {
         let name = command.keys().next().unwrap().clone();
         let reply = client.command("admin", command);
         assert_eq!(reply.get_i32("code").ok(), Some(18), "{reply}");
@@ -263,33 +259,51 @@ fn messages_in_pieces_of_a_few_bytes_are_put_together_on_both_sides() {
     }
 }
 
+/// Sends a find that keeps its number on the way to the server, because its checksum covers that: the same for all, so
+/// that only the rule that a connection with a reply outstanding serves nobody keeps them apart.
+fn send_numbered_like_all(client: &mut RawClient, n: i32) -> i32 {
+    const NUMBER: i32 = 0x7000_0001;
+    let mut command = find(n);
+    command.insert("$db", "test");
+    client.send(&op_msg(NUMBER, 0, CHECKSUM_PRESENT, &[Section::Body(command)]));
+    NUMBER
+}
+
+/// Asks 60 times and leaves a third of the questions; each answer must be its own.
+fn hunt(listen: &str, hunter: i32) {
+    let mut client = RawClient::connect(listen);
+    for i in 0..60 {
+        let n = hunter * 1_000 + i;
+        let id = match i % 4 {
+            0 => client.send_command("test", find(n)),
+            _ => send_numbered_like_all(&mut client, n),
+        };
+        if i % 3 == hunter % 3 {
+            // Out of the queue, and on the server.
+            std::thread::sleep(Duration::from_millis(4));
+            client = RawClient::connect(listen);
+            continue;
+        }
+        let reply = client.read();
+        let told = reply.body().get_i32("n").ok();
+        assert_eq!((reply.response_to(), told), (id, Some(n)));
+    }
+}
+
 #[test]
 fn clients_that_leave_in_the_middle_of_everything_never_cause_a_mix_up() {
     let (fake, torana, _client) = answering_find(|peer, request| {
         let n = request.body().get_i32("n").unwrap();
-        std::thread::sleep(Duration::from_millis((n % 4) as u64 * 2));
+        std::thread::sleep(Duration::from_millis((n % 4) as u64 * 5));
         peer.ok(request)
     });
-    let listen = torana.listener_of(fake.address()).to_owned();
-    let hunters: Vec<_> = (0..12)
-        .map(|hunter| {
-            let listen = listen.clone();
-            std::thread::spawn(move || {
-                let mut client = RawClient::connect(&listen);
-                for i in 0..60 {
-                    let n = hunter * 1_000 + i;
-                    let id = client.send_command("test", find(n));
-                    if i % 3 == hunter % 3 {
-                        client = RawClient::connect(&listen);
-                        continue;
-                    }
-                    let reply = client.read();
-                    let told = reply.body().get_i32("n").ok();
-                    assert_eq!((reply.response_to(), told), (id, Some(n)));
-                }
-            })
-        })
-        .collect();
-    hunters.into_iter().for_each(|hunter| hunter.join().unwrap());
+    let listen = torana.listener_of(fake.address());
+    std::thread::scope(|scope| {
+        // Hardly more than there are places, so that few leave the queue only.
+        for hunter in 0..5 {
+            scope.spawn(move || hunt(listen, hunter));
+        }
+    });
     assert_eq!(torana.metric("torana_reply_mismatches_total", &[]), 0.0);
+    assert!(torana.metric("torana_orphans_total", &[]) > 20.0, "too few left while the server worked");
 }

@@ -4,12 +4,13 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
 use support::fake_server::name_of;
 use support::message::{CHECKSUM_PRESENT, op_msg};
-use support::{FakeServer, RawClient, Section, Then, Torana};
+use support::raw::is_ok;
+use support::{FakeServer, Monitoring, RawClient, Section, Then, Torana, torana_with, wait_until};
 
 /// A server whose reply to `insert` is `reply` (or its end, if that is empty), and torana in front of it with three
 /// connections idle, whose numbers come back too.
@@ -97,4 +98,45 @@ fn a_member_that_is_no_longer_primary_keeps_its_connections() {
         assert_eq!(insert(&fake, &torana), Some(reply), "passes as it came");
         assert_eq!(now_serving(&fake, &torana), before, "{code}");
     }
+}
+
+/// A server that answers a find after `delay`, torana in front of it that gives it up after half a second, and a
+/// client that has asked.
+fn asking(delay: Duration) -> (FakeServer, Torana, RawClient) {
+    let fake = FakeServer::start(move |peer, request| {
+        if name_of(request) == "find" {
+            std::thread::sleep(delay);
+        }
+        peer.ok(request)
+    });
+    let torana =
+        torana_with(&fake.uri(), "[monitor]\nconnect_timeout = \"500ms\"\npoll_interval = \"100ms\"");
+    let mut client = torana.client_of(fake.address());
+    client.send_command("test", doc! { "find": "c" });
+    fake.wait_requests("find", 1);
+    (fake, torana, client)
+}
+
+#[test]
+fn what_a_silent_member_has_not_answered_is_given_up() {
+    let (fake, torana, mut client) = asking(Duration::from_secs(8));
+    let mut idle = torana.client_of(fake.address());
+    idle.hello();
+    fake.monitoring(Monitoring::Silent);
+    let silent = Instant::now();
+    assert!(client.read_to_close().is_empty());
+    assert!(silent.elapsed() < Duration::from_secs(4), "{:?}", silent.elapsed());
+    assert_eq!(torana.metric("torana_clients_ended_total", &["member_lost"]), 1.0);
+    // It has nothing in flight, so it may stay.
+    fake.monitoring(Monitoring::Answers);
+    wait_until("the member is back", Duration::from_secs(5), || torana.log().contains("answers again"));
+    assert!(is_ok(&idle.hello()));
+}
+
+#[test]
+fn what_a_member_has_not_answered_goes_on_when_only_its_monitor_is_closed() {
+    let (fake, torana, mut client) = asking(Duration::from_secs(2));
+    fake.monitoring(Monitoring::Closes);
+    wait_until("the member is lost", Duration::from_secs(1), || torana.log().contains("member lost"));
+    assert!(is_ok(&client.read().body()));
 }

@@ -10,10 +10,11 @@ use bson::oid::ObjectId;
 use bson::{Document, doc};
 use support::fake_hello::process;
 use support::fake_server::name_of;
-use support::message::{EXHAUST_ALLOWED, OP_MSG, OP_REPLY};
+use support::message::{EXHAUST_ALLOWED, MORE_TO_COME, OP_MSG, OP_REPLY};
 use support::raw::is_ok;
 use support::{
-    FakeServer, HelloSpelling, Monitoring, Opcode, RawClient, Relay, Section, Torana, torana_with, wait_until,
+    FakeServer, HelloSpelling, Monitoring, Opcode, RawClient, Relay, Section, Then, Torana, torana_with,
+    wait_until,
 };
 
 /// "At once" on a loaded machine. What is not at once here takes seconds.
@@ -256,4 +257,74 @@ fn a_server_that_never_answers_hello_keeps_torana_from_being_ready_until_it_does
     fake.monitoring(Monitoring::Answers);
     torana.wait_ready();
     assert_eq!(torana.get("/readyz").0, 200);
+}
+
+#[test]
+fn after_a_connection_broke_no_hello_is_answered_before_the_member_has_answered_again() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "find" => Then::Close,
+        _ => peer.ok(request),
+    });
+    let torana = torana_with(&fake.uri(), "");
+    let mut client = torana.client_of(fake.address());
+    // So that there is a connection, which the server need not greet.
+    client.run("test", doc! { "ping": 1 });
+    fake.monitoring(Monitoring::Silent);
+    client.send_command("test", doc! { "find": "c" });
+    assert!(client.read_to_close().is_empty());
+    // As a driver does whose operation failed, before it retries.
+    let mut monitor = torana.client_of(fake.address());
+    monitor.send_command("admin", doc! { "hello": 1 });
+    assert!(is_silent(&mut monitor));
+    fake.monitoring(Monitoring::Closes);
+    assert!(monitor.read_to_close().is_empty());
+}
+
+#[test]
+fn a_hello_that_wants_no_reply_gets_none_and_counts() {
+    let (fake, torana) = start();
+    let metadata = doc! { "driver": { "name": "x", "version": "1" }, "os": { "type": "Linux" } };
+    for spelling in HelloSpelling::ALL {
+        let mut client = torana.client_of(fake.address());
+        let hello = doc! { spelling.name(): 1, "client": metadata.clone(), "$db": "admin" };
+        for flags in [MORE_TO_COME, MORE_TO_COME | EXHAUST_ALLOWED] {
+            client.send_msg(flags, &[Section::Body(hello.clone())]);
+            assert!(is_ok(&client.command("test", doc! { "ping": 1 })), "{spelling:?}");
+        }
+        let again = client.command("admin", hello);
+        assert_eq!(again.get_i32("code").ok(), Some(186), "its metadata was taken: {again}");
+    }
+}
+
+#[test]
+fn a_hello_on_a_database_that_cannot_be_is_refused_in_mongods_words() {
+    let (fake, torana) = start();
+    let long = "x".repeat(64);
+    for database in ["", "a b", "a/b", "a\\b", "a\"b", &long] {
+        for spelling in HelloSpelling::ALL {
+            let mut client = torana.client_of(fake.address());
+            let hello = doc! { spelling.name(): 1 };
+            for reply in [client.query(database, &hello).body(), client.command(database, hello)] {
+                assert_eq!(reply.get_i32("code").ok(), Some(73), "{database}: {reply}");
+                let expected = format!("Invalid database name: '{database}'");
+                assert_eq!(reply.get_str("errmsg").ok(), Some(expected.as_str()));
+            }
+            assert!(is_ok(&client.hello()));
+        }
+    }
+}
+
+#[test]
+fn what_belongs_to_authentication_is_answered_as_by_a_server_that_knows_nobody() {
+    let (fake, torana) = start();
+    let mut client = torana.client_of(fake.address());
+    let reply = client.command("admin", doc! { "saslContinue": 1, "conversationId": 1 });
+    assert_eq!(reply.get_i32("code").ok(), Some(17), "{reply}");
+    assert_eq!(reply.get_str("errmsg").ok(), Some("No SASL session state found"));
+    let reply = client.command("admin", doc! { "saslStart": 1, "mechanism": "SCRAM-SHA-256" });
+    assert_eq!(reply.get_i32("code").ok(), Some(18), "{reply}");
+    assert!(fake.requests("saslContinue").is_empty() && fake.requests("saslStart").is_empty());
+    // A number that no server of these days does anything with: whether there is one is the server's to say.
+    client.run("admin", doc! { "getnonce": 1 });
+    fake.wait_requests("getnonce", 1);
 }

@@ -338,3 +338,43 @@ fn a_reply_that_never_comes_ends_its_client_at_the_limit_for_replies() {
     let reply = torana.client_of(fake.address()).run("test", doc! { "ping": 1 });
     assert_ne!(reply.get_i32("connection").ok(), Some(broken));
 }
+
+#[test]
+fn large_requests_that_are_only_announced_hold_up_nobody() {
+    let (fake, torana) = start("");
+    // 25 of 48 MB: more than all the memory for large requests.
+    let announcing: Vec<RawClient> = (0..25)
+        .map(|_| {
+            let mut client = torana.client_of(fake.address());
+            client.send(&header(48_000_000, OP_MSG));
+            client
+        })
+        .collect();
+    let mut honest = torana.client_of(fake.address());
+    std::thread::sleep(Duration::from_millis(300));
+    for length in [20_000, 3_000_000] {
+        let asked = Instant::now();
+        honest.run("test", doc! { "insert": "c", "documents": [{ "pad": "x".repeat(length) }] });
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    }
+    drop(announcing);
+}
+
+#[test]
+fn large_requests_that_each_need_what_the_others_hold_are_all_read() {
+    // Room for 16 MB and one of the longest.
+    let (fake, torana) = start("[limits]\nrequest_buffer_max = \"64MiB\"");
+    let writing: Vec<_> = (0..4)
+        .map(|n| {
+            let mut client = torana.client_of(fake.address());
+            std::thread::spawn(move || {
+                let insert = doc! { "insert": "c", "documents": [{ "pad": "x".repeat(15_000_000) }], "n": n };
+                assert_eq!(client.run("test", insert).get_i32("n").ok(), Some(n));
+            })
+        })
+        .collect();
+    for written in writing {
+        written.join().unwrap();
+    }
+    assert_eq!(fake.requests("insert").len(), 4);
+}

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bson::{Document, Uuid, doc};
 use support::fake_server::name_of;
-use support::message::MORE_TO_COME;
-use support::{FakeServer, RawClient, Section, Torana, torana_with, wait_until};
+use support::message::{CHECKSUM_PRESENT, EXHAUST_ALLOWED, MORE_TO_COME};
+use support::{FakeServer, RawClient, Section, Then, Torana, torana_with, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -312,17 +312,19 @@ fn without_memory_for_it_a_client_that_drips_is_ended_in_time() {
     let mut slow = torana.client_of(fake.address());
     slow.send_command("test", doc! { "find": "c" });
     fake.wait_requests("find", 1);
+    let enough = Arc::new(AtomicBool::new(false));
+    let stop = enough.clone();
     let dripping = std::thread::spawn(move || {
         use std::io::Read;
         let mut part = [0; 1000];
-        while slow.stream().read(&mut part).is_ok_and(|n| n > 0) {
+        while !stop.load(Ordering::Acquire) && slow.stream().read(&mut part).is_ok_and(|n| n > 0) {
             std::thread::sleep(Duration::from_millis(20));
         }
     });
     let mut other = torana.client_of(fake.address());
     other.run("test", doc! { "ping": 1 });
     wait_until("it has ended", SOON, || torana.metric("torana_clients_ended_total", &["slow_reader"]) == 1.0);
-    drop(torana);
+    enough.store(true, Ordering::Release);
     dripping.join().unwrap();
 }
 
@@ -430,12 +432,11 @@ fn a_reply_that_comes_soon_after_its_client_left_is_discarded_and_its_connection
     assert_eq!(reply.get_i32("connection").ok(), Some(held.fake.requests("find")[0].connection));
 }
 
-#[test]
-fn above_the_rate_of_closes_a_read_is_ended_by_its_number_and_its_connection_kept() {
-    let go = Arc::new(AtomicBool::new(false));
-    let gate = go.clone();
-    let fake = FakeServer::start(move |peer, request| match name_of(request).as_str() {
-        "find" => {
+/// A server on which reads run until killOp, which must name operation 77.
+fn running_until_killed() -> FakeServer {
+    let gate = AtomicBool::new(false);
+    FakeServer::start(move |peer, request| match name_of(request).as_str() {
+        "find" | "getMore" => {
             while !gate.load(Ordering::Acquire) {
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -450,22 +451,87 @@ fn above_the_rate_of_closes_a_read_is_ended_by_its_number_and_its_connection_kep
             peer.ok(request)
         }
         _ => peer.ok(request),
+    })
+}
+
+/// Has a client send `command`, which is called `name`, and leave; waits until it was killed, and counted as ended by
+/// `end`. Returns the torana that did so.
+fn is_killed(fake: &FakeServer, limits: &str, command: Document, end: &str) -> Torana {
+    let name = command.keys().next().unwrap().clone();
+    let torana = torana_with(&fake.uri(), &format!("{limits}\n[pool]\nmax = 2"));
+    let mut client = torana.client_of(fake.address());
+    client.send_command("test", command);
+    fake.wait_requests(&name, 1);
+    drop(client);
+    fake.wait_requests("killOp", 1);
+    assert_eq!(fake.requests("killOp")[0].message.body().get_i64("op").ok(), Some(77));
+    let read = fake.requests(&name)[0].connection;
+    let asked = fake.requests("aggregate")[0].message.body();
+    let filter =
+        asked.get_array("pipeline").unwrap()[1].as_document().unwrap().get_document("$match").unwrap();
+    assert_eq!(filter.get_i64("connectionId").ok(), Some(i64::from(read)));
+    let ended = || torana.metric("torana_orphans_total", &[&format!("\"{end}\"")]);
+    wait_until("it is counted", SOON, || ended() == 1.0);
+    torana
+}
+
+#[test]
+fn above_the_rate_of_closes_a_read_is_ended_by_its_number_and_its_connection_kept() {
+    let fake = running_until_killed();
+    let _torana = is_killed(&fake, "[limits]\norphan_closes_per_second = 0", doc! { "find": "c" }, "killed");
+    assert_eq!(fake.serving(), 2);
+}
+
+#[test]
+fn a_read_that_runs_on_when_its_connection_was_closed_is_ended_by_its_number() {
+    let fake = running_until_killed();
+    let _torana = is_killed(&fake, "", doc! { "find": "c" }, "closed");
+    assert_eq!(fake.serving(), 1);
+}
+
+#[test]
+fn a_get_more_is_ended_by_its_number_since_mongod_does_not_notice_that_its_client_left() {
+    let fake = running_until_killed();
+    let _torana = is_killed(&fake, "", doc! { "getMore": 5i64, "collection": "c" }, "killed");
+    assert_eq!(fake.serving(), 2);
+}
+
+#[test]
+fn a_get_more_that_would_wait_for_long_is_asked_for_in_rounds_of_a_second() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "getMore" => {
+            let wait = request.body().get_i64("maxTimeMS").unwrap();
+            assert!(wait <= 1_000, "{wait}");
+            std::thread::sleep(Duration::from_millis(wait as u64));
+            let cursor = doc! { "id": 5i64, "ns": "test.c", "nextBatch": [] };
+            peer.reply(request, doc! { "cursor": cursor, "ok": 1.0 })
+        }
+        _ => peer.ok(request),
     });
+    let torana = torana_with(&fake.uri(), "[pool]\nmax = 8");
+    let mut client = torana.client_of(fake.address());
+    let asked = Instant::now();
+    client.run("test", doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 2_500 });
+    assert!(asked.elapsed() >= Duration::from_millis(2_500), "{:?}", asked.elapsed());
+    // Three, and one for a millisecond that a clock was off.
+    assert!((3..=4).contains(&fake.requests("getMore").len()), "{}", fake.requests("getMore").len());
+}
+
+#[test]
+fn a_read_on_a_connection_without_a_number_is_ended_by_closing_it_after_all() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "find" => Then::Next,
+        _ => peer.ok(request),
+    });
+    fake.hide_connections();
     let torana = torana_with(&fake.uri(), "[limits]\norphan_closes_per_second = 0\n[pool]\nmax = 2");
     let mut client = torana.client_of(fake.address());
     client.send_command("test", doc! { "find": "c" });
     fake.wait_requests("find", 1);
     drop(client);
-    fake.wait_requests("killOp", 1);
-    assert_eq!(fake.requests("killOp")[0].message.body().get_i64("op").ok(), Some(77));
-    let find = fake.requests("find")[0].connection;
-    let asked = fake.requests("aggregate")[0].message.body();
-    let filter =
-        asked.get_array("pipeline").unwrap()[1].as_document().unwrap().get_document("$match").unwrap();
-    assert_eq!(filter.get_i64("connectionId").ok(), Some(i64::from(find)));
-    let killed = || torana.metric("torana_orphans_total", &["\"killed\""]);
-    wait_until("it is counted", SOON, || killed() == 1.0);
-    assert_eq!(fake.serving(), 2);
+    let closed = || torana.metric("torana_orphans_total", &["\"closed\""]);
+    wait_until("it is closed", SOON, || closed() == 1.0);
+    assert!(fake.requests("aggregate").is_empty(), "nobody can be found by no number");
 }
 
 #[test]
@@ -524,4 +590,141 @@ fn every_client_shares_the_pool_and_none_opens_a_connection_of_its_own() {
     used.sort_unstable();
     used.dedup();
     assert!(used.len() <= 4, "{} connections", used.len());
+}
+
+/// A server whose getMores are answered by `answer`, which is given their number, behind a torana whose pool of 2 has
+/// no share for those who await: they are sliced.
+fn sliced(answer: impl Fn(usize, &Document) -> Document + Send + Sync + 'static) -> (FakeServer, Torana) {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let fake = FakeServer::start(move |peer, request| match name_of(request).as_str() {
+        "getMore" => {
+            let nth = asked.fetch_add(1, Ordering::Relaxed) + 1;
+            peer.reply(request, answer(nth, &request.query_or_body()))
+        }
+        _ => peer.ok(request),
+    });
+    let torana = torana_with(&fake.uri(), "[pool]\nmax = 2");
+    (fake, torana)
+}
+
+fn nothing_yet() -> Document {
+    doc! { "cursor": { "id": 5i64, "ns": "test.c", "nextBatch": [] }, "ok": 1.0 }
+}
+
+fn not_found() -> Document {
+    doc! { "ok": 0.0, "errmsg": "cursor id 5 not found", "code": 43, "codeName": "CursorNotFound" }
+}
+
+#[test]
+fn a_cursor_that_is_killed_between_two_rounds_ends_as_one_that_is_killed_while_it_waits() {
+    let more = doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 10_000 };
+    let (_fake, torana) = sliced(|nth, _| if nth < 3 { nothing_yet() } else { not_found() });
+    let mut client = torana.client_of(_fake.address());
+    let reply = client.command("test", more.clone());
+    assert_eq!(reply.get_i32("code").ok(), Some(237), "{reply}");
+    let text = "Executor error during getMore :: caused by :: operation was interrupted";
+    assert_eq!(reply.get_str("errmsg").ok(), Some(text));
+    // Not there from the beginning is what it is on a server, and drivers resume it.
+    let reply = client.command("test", more);
+    assert_eq!(reply.get_i32("code").ok(), Some(43), "{reply}");
+}
+
+#[test]
+fn a_cursor_that_only_seemed_to_await_goes_on_as_it_is() {
+    let (fake, torana) = sliced(|nth, asked| {
+        if nth == 1 {
+            std::thread::sleep(Duration::from_millis(1_000));
+            return nothing_yet();
+        }
+        match asked.contains_key("maxTimeMS") {
+            true => {
+                doc! { "ok": 0.0, "errmsg": "cannot set maxTimeMS on getMore command for a non-awaitData cursor", "code": 2 }
+            }
+            false => nothing_yet(),
+        }
+    });
+    let mut client = torana.client_of(fake.address());
+    for _ in 0..3 {
+        client.run("test", doc! { "getMore": 5i64, "collection": "c" });
+    }
+    let limits: Vec<bool> =
+        fake.requests("getMore").iter().map(|seen| seen.message.body().contains_key("maxTimeMS")).collect();
+    assert_eq!(limits, [false, true, false, false], "tried once, and told");
+}
+
+#[test]
+fn a_cursor_that_nobody_knows_is_seen_to_await_and_killed_ones_are_forgotten() {
+    let (fake, torana) = sliced(|_, asked| {
+        let limit = asked.get_i64("maxTimeMS").unwrap_or(1_000);
+        std::thread::sleep(Duration::from_millis(limit as u64));
+        nothing_yet()
+    });
+    let mut client = torana.client_of(fake.address());
+    let more = doc! { "getMore": 5i64, "collection": "c" };
+    client.run("test", more.clone());
+    let rounds = || torana.metric("torana_pool_sliced_rounds_total", &[]);
+    assert_eq!(rounds(), 0.0, "opened through another torana: not known yet");
+    client.run("test", more.clone());
+    assert!(rounds() > 2.0, "{}", rounds());
+    client.run("test", doc! { "killCursors": "c", "cursors": [5i64] });
+    let before = rounds();
+    client.run("test", more);
+    assert_eq!(rounds(), before);
+}
+
+#[test]
+fn a_get_more_that_awaits_and_finds_no_connection_says_that_its_stream_may_be_resumed() {
+    let held = Held::start("wait_timeout = \"200ms\"");
+    let _holder = held.holder("find");
+    let reply =
+        held.client().command("test", doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 60_000 });
+    assert_eq!(reply.get_i32("code").ok(), Some(262), "{reply}");
+    assert_eq!(labels(&reply), ["SystemOverloadedError", "RetryableError", "ResumableChangeStreamError"]);
+}
+
+#[test]
+fn the_time_that_an_exhaust_get_more_lets_the_server_wait_does_not_pass_in_the_queue() {
+    let held = Held::start("");
+    let _holder = held.holder("find");
+    // A checksum keeps its permission from being struck, so that it waits as what it is.
+    let more = doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 100, "$db": "test" };
+    let mut client = held.client();
+    client.send_msg(EXHAUST_ALLOWED | CHECKSUM_PRESENT, &[Section::Body(more)]);
+    wait_until("it waits", SOON, || held.waiting() == 1.0);
+    std::thread::sleep(Duration::from_millis(400));
+    held.go.store(true, Ordering::Release);
+    let reply = client.read().body();
+    assert_eq!(reply.get_str("name").ok(), Some("getMore"), "{reply}");
+}
+
+#[test]
+fn a_client_that_leaves_many_transactions_does_not_stand_before_the_commits_of_others() {
+    // Aborts take a while; of a pool of 8, at most 4 connections are theirs.
+    let fake = FakeServer::start(|peer, request| {
+        if name_of(request) == "abortTransaction" {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        peer.ok(request)
+    });
+    let bounds = "[pool]\nmax = 8\n[limits]\ntransaction_orphan_timeout = \"1s\"";
+    let torana = torana_with(&fake.uri(), bounds);
+    let statement = |number: i64, session: &Document| doc! { "find": "c", "lsid": session.clone(), "txnNumber": number, "autocommit": false, "startTransaction": true };
+    let mut leaves = torana.client_of(fake.address());
+    (0..200).for_each(|_| _ = leaves.run("test", statement(1, &session())));
+    let mut stays = torana.client_of(fake.address());
+    let open: Vec<Document> = (0..20).map(|_| session()).collect();
+    open.iter().for_each(|session| _ = stays.run("test", statement(1, session)));
+    drop(leaves);
+    fake.wait_requests("abortTransaction", 4);
+    let mut longest = Duration::ZERO;
+    for session in open {
+        let asked = Instant::now();
+        let commit = doc! { "commitTransaction": 1, "lsid": session, "txnNumber": 1i64, "autocommit": false };
+        stays.run("admin", commit);
+        longest = longest.max(asked.elapsed());
+    }
+    assert!(fake.requests("abortTransaction").len() < 200, "they are still being aborted");
+    assert!(longest < Duration::from_millis(90), "{longest:?}");
+    let aborted = || torana.metric("torana_orphans_total", &["\"aborted\""]);
+    wait_until("all are aborted", Duration::from_secs(20), || aborted() == 200.0);
 }

@@ -128,6 +128,48 @@ fn members_come_and_go_without_touching_the_clients_of_others() {
 }
 
 #[test]
+fn a_member_that_was_removed_is_added_again_by_its_name_in_torana_and_torana_itself_is_refused() {
+    let set = ReplicaSet::of(3).own_addresses().start();
+    let torana = Torana::serve(set.uri()).start();
+    let (stays_on, goes) = (set.primary(), set.secondary());
+    let place = torana.listener_of(&set.host(goes)).to_owned();
+    let mut client = torana.client_of(&set.host(stays_on));
+    let config = |client: &mut RawClient| -> Document {
+        client.run("admin", doc! { "replSetGetConfig": 1 }).get_document("config").unwrap().clone()
+    };
+    let whole = config(&mut client);
+    let with_members = |client: &mut RawClient, change: &dyn Fn(&mut Vec<bson::Bson>)| -> Document {
+        let mut changed = whole.clone();
+        changed.insert("version", config(client).get_i32("version").unwrap() + 1);
+        change(changed.get_array_mut("members").unwrap());
+        doc! { "replSetReconfig": changed }
+    };
+    let host = |member: &bson::Bson| member.as_document().unwrap().get_str("host").unwrap().to_owned();
+    let without = with_members(&mut client, &|members| members.retain(|member| host(member) != place));
+    client.run("admin", without);
+    wait_until("its listener is closed", SOON, || RawClient::try_connect(&place).is_err());
+
+    let (front, port) = place.rsplit_once(':').unwrap();
+    let nobodys = format!("{front}:{}", port.parse::<u16>().unwrap() + 5);
+    let added = with_members(&mut client, &|members| {
+        members.last_mut().unwrap().as_document_mut().unwrap().insert("host", nobodys.as_str());
+    });
+    let reply = client.command("admin", added);
+    assert_eq!(reply.get_i32("code").ok(), Some(93), "{reply}");
+    assert!(reply.get_str("errmsg").unwrap().contains(&nobodys), "{reply}");
+
+    let again = with_members(&mut client, &|_| {});
+    client.run("admin", again);
+    let stored = set.client(stays_on).run("admin", doc! { "replSetGetConfig": 1 }).to_string();
+    assert!(stored.contains(&set.host(goes)) && !stored.contains("127.0.0.1:"), "{stored}");
+    wait_until("it is served at its place", LATER, || {
+        RawClient::try_connect(&place).is_ok_and(|mut client| {
+            client.try_command("admin", doc! { "hello": 1 }).is_ok_and(|hello| is_ok(&hello))
+        })
+    });
+}
+
+#[test]
 fn a_standalone_and_a_direct_connection_are_served_as_what_they_are() {
     let standalone = Mongod::standalone();
     let torana = Torana::serve(format!("mongodb://{}/?directConnection=true", standalone.address())).start();
@@ -198,6 +240,9 @@ fn is_harmless(name: &str) -> bool {
 
 fn further_commands() -> Vec<(&'static str, Document)> {
     let admin = |stage: Document| doc! { "aggregate": 1, "pipeline": [stage], "cursor": {} };
+    let joined = doc! { "from": "system.replset", "pipeline": [], "as": "joined" };
+    let joins = [doc! { "$limit": 1 }, doc! { "$lookup": joined }, doc! { "$project": { "joined": 1 } }];
+    let joins: Vec<Document> = joins.into();
     vec![
         ("admin", doc! { "serverStatus": 1, "repl": 2 }),
         ("admin", doc! { "replSetGetStatus": 1, "initialSync": 1 }),
@@ -207,6 +252,7 @@ fn further_commands() -> Vec<(&'static str, Document)> {
         ("admin", doc! { "getParameter": "*" }),
         ("local", doc! { "find": "system.replset" }),
         ("local", doc! { "distinct": "system.replset", "key": "members.host" }),
+        ("local", doc! { "aggregate": "startup_log", "pipeline": joins, "cursor": {} }),
         ("local", doc! { "find": "oplog.rs", "batchSize": 1000 }),
         ("local", doc! { "find": "startup_log" }),
         ("local", doc! { "find": "replset.election" }),

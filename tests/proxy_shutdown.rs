@@ -137,3 +137,105 @@ fn it_ends_on_sigterm_before_any_member_was_found() {
     wait_until("it is up", SOON, || torana.log().contains("waiting"));
     assert_eq!(torana.stop(SOON).code(), Some(0));
 }
+
+/// The first statement of a transaction of `session`.
+fn start(session: &bson::Document) -> bson::Document {
+    doc! { "find": "t", "lsid": session.clone(), "txnNumber": 1i64, "startTransaction": true, "autocommit": false }
+}
+
+fn session() -> bson::Document {
+    doc! { "id": bson::Uuid::new() }
+}
+
+/// How long `torana` takes to end on SIGTERM.
+fn time_to_end(torana: &mut Torana) -> Duration {
+    let told = Instant::now();
+    assert_eq!(torana.stop(SOON).code(), Some(0));
+    told.elapsed()
+}
+
+#[test]
+fn a_transaction_that_was_killed_does_not_hold_up_the_end() {
+    let fake = FakeServer::answering();
+    let one = session();
+    for kill in [
+        doc! { "killAllSessions": [] },
+        doc! { "killSessions": [one.clone()] },
+        doc! { "endSessions": [one.clone()] },
+    ] {
+        let mut torana = Torana::serve(fake.uri()).start();
+        let mut client = torana.client_of(fake.address());
+        client.run("test", start(&one));
+        client.run("admin", kill.clone());
+        let took = time_to_end(&mut torana);
+        assert!(took < Duration::from_secs(4), "{kill}: {took:?}");
+    }
+}
+
+#[test]
+fn a_transaction_whose_start_was_refused_does_not_hold_up_the_end() {
+    let fake = FakeServer::start(|peer, request| {
+        peer.reply(
+            request,
+            doc! { "ok": 0.0, "errmsg": "unknown operator", "code": 2, "codeName": "BadValue" },
+        )
+    });
+    let mut torana = Torana::serve(fake.uri()).start();
+    let mut client = torana.client_of(fake.address());
+    client.command("test", start(&session()));
+    let took = time_to_end(&mut torana);
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
+fn a_transaction_that_was_not_used_for_long_does_not_hold_up_the_end_and_one_in_use_does() {
+    let fake = FakeServer::answering();
+    let mut torana = torana_with(&fake.uri(), "[limits]\ntransaction_orphan_timeout = \"2s\"");
+    let mut client = torana.client_of(fake.address());
+    client.run("test", start(&session()));
+    let used = Instant::now();
+    assert_eq!(torana.stop(SOON).code(), Some(0));
+    assert!((1_800..6_000).contains(&used.elapsed().as_millis()), "{:?}", used.elapsed());
+}
+
+#[test]
+fn transactions_whose_clients_have_gone_are_aborted_during_the_shutdown_too() {
+    let (fake, mut torana) = {
+        let fake = FakeServer::answering();
+        let torana = torana_with(&fake.uri(), "[limits]\ntransaction_orphan_timeout = \"2s\"");
+        (fake, torana)
+    };
+    let mut client = torana.client_of(fake.address());
+    client.run("test", start(&session()));
+    drop(client);
+    torana.process().signal(Signal::TERM);
+    fake.wait_requests("abortTransaction", 1);
+    assert_eq!(torana.process().wait(SOON).and_then(|status| status.code()), Some(0));
+}
+#[test]
+fn get_mores_that_wait_for_data_end_at_once_sliced_or_not() {
+    // A pool of 4 has a share of one for those who await, so that the second is sliced.
+    let fake = FakeServer::start(|peer, request| {
+        let asked = request.query_or_body();
+        if name_of(request) != "getMore" {
+            return peer.ok(request);
+        }
+        let wait = asked.get_i32("maxTimeMS").map(i64::from).or_else(|_| asked.get_i64("maxTimeMS"));
+        std::thread::sleep(Duration::from_millis(wait.unwrap_or(1_000) as u64));
+        let nothing = doc! { "id": 5i64, "ns": "test.c", "nextBatch": [] };
+        peer.reply(request, doc! { "cursor": nothing, "ok": 1.0 })
+    });
+    let mut torana = torana_with(&fake.uri(), "[pool]\nmax = 4");
+    let mut waiting: Vec<RawClient> = (0..2)
+        .map(|n| {
+            let mut client = torana.client_of(fake.address());
+            client.send_command("test", doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 8_000 });
+            fake.wait_requests("getMore", n + 1);
+            client
+        })
+        .collect();
+    // Its replies may follow each other for as long as the cursor lives.
+    let took = time_to_end(&mut torana);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    waiting.iter_mut().for_each(|client| assert!(client.read_to_close().is_empty()));
+}

@@ -139,6 +139,11 @@ fn the_command_tells_the_kind_of_its_reply() {
     assert_eq!(kind(doc! { "serverStatus": 1, "$db": "app" }), Some(ReplyKind::ServerStatus));
     let local = doc! { "find": "system.replset", "$db": "local" };
     assert_eq!(kind(local), Some(ReplyKind::SystemReplset));
+    let join = doc! { "$lookup": { "from": "system.replset", "pipeline": [], "as": "x" } };
+    let joins =
+        |database: &str| doc! { "aggregate": "startup_log", "pipeline": [join.clone()], "$db": database };
+    assert_eq!(kind(joins("local")), Some(ReplyKind::SystemReplset));
+    assert_eq!(kind(joins("app")), None);
     let more = doc! { "getMore": 5i64, "collection": "system.replset", "$db": "local" };
     assert_eq!(kind(more), Some(ReplyKind::SystemReplset));
     assert_eq!(kind(doc! { "find": "system.replset", "$db": "app" }), None);

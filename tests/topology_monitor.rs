@@ -355,6 +355,8 @@ async fn a_closed_socket_is_replaced_at_once_and_a_second_one_loses_the_member()
         let again = fake.accept().await;
         assert!(closed.elapsed() < Duration::from_millis(250), "{side}: after {:?}", closed.elapsed());
         assert!(member.hello.latest().is_some(), "{side}: its clients need not know");
+        let soon = Instant::now() + Duration::from_millis(50);
+        assert!(member.hello.at_least_noted(soon).await.is_none(), "{side}: nothing is sure yet");
         drop(again);
         let refused = Instant::now();
         wait_lost(&topology, "it closed the connection").await;

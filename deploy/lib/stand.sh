@@ -74,9 +74,10 @@ stand_set() {
     step "starting a replica set on $list" "$TORANA_PY_CURRENT" "$TORANA_REPO/deploy/lib/initiate.py" "${STAND_MEMBERS[@]}"
 }
 
-# The release build, for what is measured or shown; STAND_TORANA names another program.
+# The release build, for what is measured or shown; STAND_TORANA names another program, which is taken as it is.
 stand_build() {
-    STAND_TORANA="${STAND_TORANA:-${CARGO_TARGET_DIR:-$TORANA_REPO/target}/release/torana}"
+    [ -z "${STAND_TORANA:-}" ] || return 0
+    STAND_TORANA="${CARGO_TARGET_DIR:-$TORANA_REPO/target}/release/torana"
     step 'building torana (release)' cargo build --release --quiet --manifest-path "$TORANA_REPO/Cargo.toml" --bin torana
 }
 

@@ -19,6 +19,10 @@ pub enum Kind {
     EndTransaction,
     /// Frees what something else waits for, or looks at who does: never waits behind ordinary work.
     Relief,
+    /// Ends cursors: relief, too.
+    EndsCursors,
+    /// Ends sessions and their transactions: relief, too.
+    EndsSessions,
     /// `getLastError` and its kin: speak of the last legacy write on their own connection.
     LastError,
     /// Its reply or request names members: rewritten.
@@ -74,7 +78,7 @@ commands! {
     "dropIndexes" => Write,
     "dropRole" => Write,
     "dropUser" => Write,
-    "endSessions" => Relief,
+    "endSessions" => EndsSessions,
     "explain" => Read,
     "features" => Read,
     "filemd5" => Read,
@@ -92,7 +96,7 @@ commands! {
     "getParameter" => Read,
     "getPrevError" => LastError,
     "getlasterror" => LastError,
-    "getnonce" => Authentication,
+    "getnonce" => Read,
     "getpreverror" => LastError,
     "grantRolesToUser" => Write,
     "hello" => Hello,
@@ -101,10 +105,10 @@ commands! {
     "isMaster" => Hello,
     "isdbgrid" => Read,
     "ismaster" => Hello,
-    "killAllSessions" => Relief,
-    "killCursors" => Relief,
+    "killAllSessions" => EndsSessions,
+    "killCursors" => EndsCursors,
     "killOp" => Relief,
-    "killSessions" => Relief,
+    "killSessions" => EndsSessions,
     "listCollections" => Read,
     "listCommands" => Read,
     "listDatabases" => Read,

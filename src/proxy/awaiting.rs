@@ -3,32 +3,59 @@
 //! Each would hold a connection for as long as its client is willing to wait, so that a few dozen of them would stop
 //! a pool. At most a quarter of it is theirs; whoever gets no share is *sliced*: asked for data without waiting, in
 //! rounds, until there is some or the client's own time is up. In between it holds nothing.
+//!
+//! Nothing ends a getMore that waits on the server but its own time (6.0: neither a closed connection nor killOp), so
+//! one that would wait for long is asked for in rounds too: what a client leaves behind is then soon over.
 
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, timeout};
 
 use super::client::Client;
 use super::context::{Checkout, Listener};
 use super::end::End;
 use super::exchange::{self, Lane, acquire, check_in, forward_as};
 use super::orphan;
+use super::own_command;
+use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, receive};
 use super::request::Request;
 use crate::doc::{DocWriter, elements, find, find_path};
 use crate::metrics::EndReason;
-use crate::rewrite::{RewriteError, reframe};
+use crate::rewrite::{CommandError, ErrorCode, RewriteError, reframe};
+use crate::topology::TopologyVersion;
 use crate::wire::{Header, Opcode, Side};
+
+const BAD_VALUE: i64 = ErrorCode::BAD_VALUE.0 as i64;
+const CURSOR_NOT_FOUND: i64 = ErrorCode::CURSOR_NOT_FOUND.0 as i64;
 
 /// What a server waits if the client names no limit (`awaitDataTimeoutMS` in mongod's getMore: one second).
 const AWAIT_DEFAULT: Duration = Duration::from_secs(1);
 
+/// How long a member may take to say whether it is the process that it was.
+const HELLO_WITHIN: Duration = Duration::from_secs(2);
+
 /// The shortest wait that a server can be asked for.
 const WAIT_MIN: Duration = Duration::from_millis(1);
+
+/// The longest wait that a server is asked for, where the request can say so: what drivers' cursors ask for by default.
+const WAIT_MAX: Duration = AWAIT_DEFAULT;
 
 /// Between two rounds of one getMore: short enough for an event to be seen soon, stretched when many are sliced, so
 /// that all together ask a member at most a thousand times a second.
 const ROUND_MIN: Duration = Duration::from_millis(50);
 const ROUND_EACH: Duration = Duration::from_millis(1);
+
+/// A getMore that brought nothing after this long waited for data: a server waits for one second (see above), and
+/// answers for a cursor that does not await at once.
+pub const SEEN_WAITING: Duration = Duration::from_millis(900);
+
+/// A getMore of a cursor that nobody knows took at least [`SEEN_WAITING`]. Without data it awaits: it was opened through
+/// another torana, or before a restart of this one.
+pub fn seen_waiting(at: &Listener, request: &Request, reply: &Reply) {
+    if let Some(id) = request.cursor_id.filter(|_| is_nothing_yet(reply)) {
+        at.member.cursors.opened(id);
+    }
+}
 
 /// Whether the request continues a cursor that awaits. A server refuses `maxTimeMS` on any other (mongod's getMore:
 /// "cannot set maxTimeMS on getMore command for a non-awaitData cursor"), so the field alone tells as well.
@@ -41,19 +68,26 @@ pub fn is_awaiting(at: &Listener, request: &Request) -> bool {
 pub async fn get_more(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
     // Its maxTimeMS says how long the server waits for data, not when the client gives up.
     let patient = Request { max_time_ms: None, opens_awaiting_cursor: true, ..*request };
-    if let Some(permit) = client.pool.try_awaiting() {
+    let is_fixed = request.header.opcode != Opcode::Msg || request.has_checksum();
+    let wait = request.max_time().unwrap_or(AWAIT_DEFAULT);
+    if let (true, Some(permit)) = (is_fixed || wait <= WAIT_MAX, client.pool.try_awaiting()) {
         return forward_as(at, client, &patient, Lane::Awaiting(permit)).await;
     }
-    if request.header.opcode != Opcode::Msg || request.has_checksum() {
+    if is_fixed {
         // Has no field to shorten the wait with: takes its turn.
         return forward_as(at, client, &patient, Lane::Ordinary).await;
     }
-    let until = request.received + request.max_time().unwrap_or(AWAIT_DEFAULT);
+    let until = request.received + wait;
     let _counted = at.member.sliced.enter();
     let whole = take_message(client, request);
     // What now stands first in the read buffer is the next request, and not this one's to drop.
     let header = Header { length: 0, ..patient.header };
-    Sliced { at, request: Request { header, ..patient }, whole, until }.run(client).await
+    let names_limit = request.max_time_ms.is_some();
+    let process = at.member.monitored.hello.latest().and_then(|copy| copy.topology_version());
+    let process = process.map(|version| version.process_id);
+    Sliced { at, request: Request { header, ..patient }, whole, until, names_limit, process }
+        .run(client)
+        .await
 }
 
 /// Takes the request's bytes out of the read buffer, which others can use during the rounds.
@@ -68,6 +102,10 @@ struct Sliced<'a> {
     request: Request,
     whole: Vec<u8>,
     until: Instant,
+    /// The client itself says how long to wait.
+    names_limit: bool,
+    /// The member's process when this began, if it tells.
+    process: Option<[u8; 12]>,
 }
 
 impl Sliced<'_> {
@@ -83,39 +121,93 @@ impl Sliced<'_> {
             }
             // A share that has come free is as good as one that was free at once.
             let (lane, wait) = match client.pool.try_awaiting() {
-                Some(permit) => (Lane::Awaiting(permit), left.max(WAIT_MIN)),
+                Some(permit) => (Lane::Awaiting(permit), left.clamp(WAIT_MIN, WAIT_MAX)),
                 None => (Lane::Ordinary, WAIT_MIN),
             };
-            let Some((server, reply)) = self.round(client, lane, wait).await? else { return Ok(()) };
-            match is_nothing_yet(&reply) && !left.is_zero() {
-                true => {
-                    nothing_yet = Some(reply.bytes().to_vec());
-                    self.at.shared.buffers.give(reply.buffer);
-                    check_in(server);
-                }
-                false => return exchange::deliver(self.at, client, server, &self.request, reply, true).await,
+            let asked = Instant::now();
+            let Some((server, reply)) = self.round(client, lane, Some(wait)).await? else { return Ok(()) };
+            if is_nothing_yet(&reply) && !left.is_zero() {
+                nothing_yet = Some(reply.bytes().to_vec());
+                self.at.shared.buffers.give(reply.buffer);
+                check_in(server);
+            } else {
+                return self.last(client, server, reply, nothing_yet.is_some()).await;
             }
-            self.pause(client).await?;
+            // A server that has waited needs no rest.
+            if asked.elapsed() < ROUND_MIN {
+                self.pause(client).await?;
+            }
         }
     }
 
-    /// Asks the server once, letting it wait for `wait`. `None`: the client was told that there is no connection.
+    /// Passes the last round's reply on. `is_later` says that there was a round before it.
+    async fn last(
+        &self,
+        client: &mut Client,
+        server: Checkout,
+        mut reply: Reply,
+        is_later: bool,
+    ) -> Result<(), End> {
+        let at = self.at;
+        match code(&reply) {
+            Some(CURSOR_NOT_FOUND) if is_later => {
+                exchange::note_outcome(at, client, &self.request, &reply, server.generation());
+                if !self.is_same_process(server).await {
+                    Header::patch_response_to(reply.buffer.unread_mut(), self.request.header.request_id);
+                    return client.answer(reply.bytes()).await;
+                }
+                // Killed between two rounds. On a server it would have been killed while it waited, and drivers tell
+                // that from a cursor that is not there: the one they pass on, the other they resume.
+                let text = "Executor error during getMore :: caused by :: operation was interrupted";
+                let killed = CommandError::of_mongod(ErrorCode::CURSOR_KILLED, text);
+                refuse::with(client, &self.request, &killed).await
+            }
+            // Taken for one that awaits, and does not: no harm was done, it is still open.
+            Some(BAD_VALUE) if !self.names_limit => {
+                check_in(server);
+                self.request.cursor_id.inspect(|id| at.member.cursors.closed(*id));
+                let plain = Request { opens_awaiting_cursor: false, ..self.request };
+                match self.round(client, Lane::Relief, None).await? {
+                    Some((server, reply)) => exchange::deliver(at, client, server, &plain, reply, true).await,
+                    None => Ok(()),
+                }
+            }
+            _ => exchange::deliver(at, client, server, &self.request, reply, true).await,
+        }
+    }
+
+    /// Whether the server is still the process that it was when this began: a restart ends all cursors, too, and what
+    /// was open then is resumed.
+    async fn is_same_process(&self, mut server: Checkout) -> bool {
+        let hello = own_command::hello();
+        let asking = own_command::run(&self.at.shared, &mut server, &hello);
+        let Ok(Ok(hello)) = timeout(HELLO_WITHIN, asking).await else { return false };
+        check_in(server);
+        let version = find(&hello, "topologyVersion").and_then(|version| version.value.as_document());
+        version.and_then(TopologyVersion::parse).map(|version| version.process_id) == self.process
+    }
+
+    /// Asks the server once, letting it wait for `wait`, or as long as the client's own request says. `None`: the
+    /// client was told that there is no connection.
     async fn round(
         &self,
         client: &mut Client,
         lane: Lane,
-        wait: Duration,
+        wait: Option<Duration>,
     ) -> Result<Option<(Checkout, Reply)>, End> {
         let at = self.at;
         at.member.metrics.pool.sliced_rounds.inc();
         let Some(mut server) = acquire(at, client, &self.request, lane).await? else {
             return Ok(None);
         };
-        let mut message = with_max_time(&self.whole, self.request.body_at, wait)
-            .map_err(|error| End::because(EndReason::ProtocolError, error.to_string()))?;
+        let mut message = match wait {
+            Some(wait) => with_max_time(&self.whole, self.request.body_at, wait)
+                .map_err(|error| End::because(EndReason::ProtocolError, error.to_string()))?,
+            None => self.whole.clone(),
+        };
         let id = server.next_request_id();
         Header::patch_request_id(&mut message, id);
-        client.entry.enter(Phase::Awaiting);
+        client.entry.enter(Phase::AwaitingData);
         if let Err(error) = server.write_all(&message).await {
             return Err(exchange::server_failed(at, client, server, &self.request, &error.into()));
         }
@@ -133,7 +225,7 @@ impl Sliced<'_> {
     async fn pause(&self, client: &mut Client) -> Result<(), End> {
         let crowd = u32::try_from(self.at.member.sliced.count()).unwrap_or(u32::MAX);
         let pause = ROUND_MIN.max(ROUND_EACH.saturating_mul(crowd));
-        client.entry.enter(Phase::Queueing);
+        client.entry.enter(Phase::AwaitingData);
         let wake = self.until.min(Instant::now() + pause);
         tokio::select! {
             biased;
@@ -141,6 +233,11 @@ impl Sliced<'_> {
             () = tokio::time::sleep_until(wake) => Ok(()),
         }
     }
+}
+
+fn code(reply: &Reply) -> Option<i64> {
+    let body = reply.verdict().body.filter(|_| !reply.verdict().ok)?;
+    find(body, "code")?.value.as_i64()
 }
 
 /// Whether a reply says that the cursor is open and has nothing new.

@@ -13,10 +13,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::buffer::{BUFFER_LEN, Buffer};
-use super::context::{Listener, Pool};
+use super::context::Listener;
 use super::end::End;
+use super::pools::PoolUse;
 use super::registry::{Entry, Phase};
-use super::transactions::TakesPart;
+use super::request_memory::Room;
+use super::transactions;
 use crate::metrics::EndReason;
 use crate::wire::{HEADER_LEN, Header, Side};
 
@@ -32,17 +34,19 @@ pub struct Client {
     /// The buffer of the request that is on the server, empty, for its reply to be read into.
     spare: Option<Buffer>,
     /// Its share of the memory for large requests, while it holds one.
-    large: Option<OwnedSemaphorePermit>,
+    large: Option<Room>,
+    /// Its share of the memory for large replies, while it is slow to take one.
+    reply_memory: Option<OwnedSemaphorePermit>,
     /// The listener that it came in on.
     pub listener: Arc<Listener>,
     /// Its entry in the registry.
     pub entry: Arc<Entry>,
     /// The pool that serves it.
-    pub pool: Pool,
+    pub pool: PoolUse,
     /// Whether it has sent its metadata: a second `client` document is an error.
     pub has_metadata: bool,
     /// The open transactions that it took part in.
-    pub transactions: TakesPart,
+    pub transactions: transactions::Own,
     /// What it has taken of a reply that holds up a server connection, since that counted as progress.
     slowly_taken: usize,
     /// Its last legacy write's outcome can no longer be asked for: its connection was given back.
@@ -69,17 +73,18 @@ enum Progress {
 impl Client {
     /// A connection that was just accepted on `listener`.
     pub fn new(stream: TcpStream, listener: Arc<Listener>, entry: Arc<Entry>) -> Self {
-        let pool = listener.member.pools.common().clone();
+        let pool = listener.member.pools.common_use();
         Client {
             pool,
             stream,
             input: None,
             spare: None,
             large: None,
+            reply_memory: None,
             listener,
             entry,
             has_metadata: false,
-            transactions: TakesPart::default(),
+            transactions: transactions::Own::default(),
             slowly_taken: 0,
             outcome_lost: false,
             never_asks: false,
@@ -160,7 +165,7 @@ impl Client {
     /// Keeps `buffer`, whatever is in it, for what is read next. An idle client gives it back. Memory that a large
     /// reply took is free again.
     pub fn reuse(&mut self, mut buffer: Buffer) {
-        self.large = None;
+        self.reply_memory = None;
         match buffer.is_usual() && self.spare.is_none() {
             true => {
                 buffer.clear();
@@ -265,9 +270,9 @@ impl Client {
         Ok(())
     }
 
-    /// Keeps a share of the memory for large messages until the next one.
+    /// Keeps a share of the memory for large replies until it has taken one.
     pub fn holds(&mut self, memory: OwnedSemaphorePermit) {
-        self.large = Some(memory);
+        self.reply_memory = Some(memory);
     }
 
     /// Whether the client has closed its side, as far as that can be seen behind what it has sent and nobody read.
@@ -291,6 +296,7 @@ impl Client {
         loop {
             let mut input = self.next_buffer();
             let limit = self.listener.shared.limits.message_max;
+            let room = self.large.as_ref().map_or(BUFFER_LEN, |large| large.bytes);
             match Header::peek(input.unread(), Side::Client, limit) {
                 Ok(Some(header)) if input.len() >= header.length => {
                     self.input = Some(input);
@@ -304,11 +310,11 @@ impl Client {
                     }
                     return Poll::Ready(Ok(Progress::Message(header)));
                 }
-                Ok(Some(header)) if header.length > BUFFER_LEN && self.large.is_none() => {
+                Ok(Some(header)) if header.length > room && input.len() >= room => {
                     self.input = Some(input);
                     return Poll::Ready(Ok(Progress::NeedsRoom(header.length)));
                 }
-                Ok(Some(header)) => input.reserve(header.length),
+                Ok(Some(header)) => input.reserve(header.length.min(room)),
                 Ok(None) => {
                     if !input.is_empty() && self.header_since.is_none() {
                         self.header_since = Some(Instant::now());
@@ -335,17 +341,24 @@ impl Client {
         }
     }
 
-    /// Waits for memory for a request that does not fit a usual buffer. All its bytes are asked for at once, so that
-    /// two clients cannot each hold half of what both need.
+    /// Waits for more memory for a request of `length` bytes that fills what it has. That time is not the client's: it
+    /// is not read from meanwhile.
     async fn make_room(&mut self, length: usize) {
-        let shared = &self.listener.shared;
-        let units = shared.request_memory.units(length);
-        let budget = shared.request_memory.semaphore();
-        // The semaphore is never closed.
-        self.large = budget.acquire_many_owned(units).await.ok();
+        let memory = &self.listener.shared.request_memory;
+        let room = match memory.try_more(self.large.take(), length) {
+            Ok(room) => room,
+            Err(held) => {
+                let phase = if self.entry.is_at_login() { Phase::Login } else { Phase::Reading };
+                self.entry.enter(Phase::Queueing);
+                let room = memory.more(held, length).await;
+                self.entry.enter(phase);
+                room
+            }
+        };
         if let Some(input) = &mut self.input {
-            input.reserve(length + WATCH_ROOM);
+            input.reserve(room.bytes + if room.bytes == length { WATCH_ROOM } else { 0 });
         }
+        self.large = Some(room);
     }
 
     fn next_buffer(&mut self) -> Buffer {

@@ -12,7 +12,9 @@ use super::cursors::AwaitingCursors;
 use super::hello;
 use super::orphan;
 use super::pools::Pools;
+use super::reaper::Reaping;
 use super::registry::Registry;
+use super::request_memory::RequestMemory;
 use super::transactions::Transactions;
 use crate::config::Limits;
 use crate::metrics::MemberMetrics;
@@ -39,7 +41,7 @@ pub struct Shared {
     /// Memory for requests that do not fit a read buffer.
     pub request_memory: RequestMemory,
     /// Memory for replies whose clients are slow to take them.
-    pub reply_memory: RequestMemory,
+    pub reply_memory: ReplyMemory,
 }
 
 /// One replica set.
@@ -49,6 +51,8 @@ pub struct Set {
     pub name: String,
     /// Its open transactions.
     pub transactions: Transactions<Member>,
+    /// Those that are being aborted, as nobody is left to end them.
+    pub reaping: Reaping,
     /// Its members, as the monitors see them.
     pub topology: Topology,
 }
@@ -118,37 +122,29 @@ impl std::fmt::Debug for Member {
     }
 }
 
-/// A budget of memory, in KiB, for messages too large for a usual buffer.
+/// A budget of memory, in KiB, for replies too large for a usual buffer.
 #[derive(Debug)]
-pub struct RequestMemory {
+pub struct ReplyMemory {
     semaphore: Arc<Semaphore>,
     units: u32,
 }
 
-impl RequestMemory {
+impl ReplyMemory {
     /// `bytes` in all.
     pub fn new(bytes: usize) -> Self {
         let units = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).max(1);
-        RequestMemory { semaphore: Arc::new(Semaphore::new(units as usize)), units }
-    }
-
-    /// What a request of `length` bytes takes of it: never more than there is, or it would wait for ever.
-    pub fn units(&self, length: usize) -> u32 {
-        u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).min(self.units)
+        ReplyMemory { semaphore: Arc::new(Semaphore::new(units as usize)), units }
     }
 
     /// A share of it for `length` bytes, if there is one now.
     pub fn try_take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
-        self.semaphore.clone().try_acquire_many_owned(self.units(length)).ok()
+        // Never more than there is, or the largest would never get any.
+        let units = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).min(self.units);
+        self.semaphore.clone().try_acquire_many_owned(units).ok()
     }
 
     /// Bytes in use.
     pub fn in_use(&self) -> usize {
         (self.units as usize).saturating_sub(self.semaphore.available_permits()) * 1024
-    }
-
-    /// The semaphore whose permits are its units.
-    pub fn semaphore(&self) -> Arc<Semaphore> {
-        self.semaphore.clone()
     }
 }

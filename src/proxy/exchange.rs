@@ -11,6 +11,7 @@ use std::task::Poll;
 
 use tokio::time::{Duration, Instant, sleep};
 
+use super::awaiting;
 use super::client::Client;
 use super::context::{AwaitingPermit, Checkout, Listener};
 use super::end::End;
@@ -19,7 +20,7 @@ use super::orphan;
 use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, ReplyError, receive};
-use super::request::Request;
+use super::request::{Request, Route};
 use super::stream::stream;
 use super::transactions::Step;
 use crate::command::Kind;
@@ -52,10 +53,13 @@ pub async fn forward_as(
         return Ok(());
     };
     let id = send(at, client, &mut server, request).await?;
-    client.entry.enter(Phase::Awaiting);
+    client.entry.enter(request.phase());
     match receive(client, &mut server, id, None).await {
         Ok(Arrival::Reply(reply)) => {
             let took = reply.arrived.saturating_duration_since(server.since());
+            if request.route == Route::GetMore && took >= awaiting::SEEN_WAITING {
+                awaiting::seen_waiting(at, request, &reply);
+            }
             at.member.metrics.traffic.server_latency.observe(request.command, took.as_secs_f64());
             deliver(at, client, server, request, reply, true).await
         }
@@ -104,7 +108,10 @@ pub async fn acquire(
     if at_once.is_some() {
         return Ok(at_once);
     }
-    let pool = client.pool.clone();
+    let pool = client.pool.pool.clone();
+    if let Some(id) = request.transaction.filter(|_| request.in_transaction) {
+        at.member.set.transactions.waits(&id, &at.member, &mut client.transactions);
+    }
     client.entry.enter(Phase::Queueing);
     client.wants_reply = request.has_reply();
     let deadline = request.deadline();
@@ -144,6 +151,7 @@ async fn not_acquired(
 ) -> Result<(), End> {
     let operations = &at.member.metrics.traffic.operations;
     if let CheckoutError::Unavailable { .. } | CheckoutError::Closed = error {
+        at.member.monitored.hello.note_failure();
         operations.inc((request.command, Outcome::Refused));
         return Err(End::because(EndReason::Unreachable, error.to_string()));
     }
@@ -220,7 +228,7 @@ fn note_statement(at: &Listener, client: &mut Client, request: &Request) {
         false if request.command.name() == "commitTransaction" => Step::Commit,
         false => Step::Continue,
     };
-    client.transactions.sends(&at.member.set.transactions, id, &at.member, step);
+    at.member.set.transactions.used(&id, &at.member, &mut client.transactions, step);
 }
 
 /// Passes a reply on whose front is here, and checks the connection in. `is_first` is false for the further replies

@@ -25,6 +25,14 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
         return without_permission(at, client, request).await;
     }
     let lane = permit.map_or(Lane::Ordinary, Lane::Awaiting);
+    // The maxTimeMS of a getMore says how long the server waits for data, not when the client gives up.
+    let awaits = awaiting::is_awaiting(at, request);
+    let limit = request.max_time_ms.filter(|_| request.cursor_id.is_none());
+    let request = &Request {
+        max_time_ms: limit,
+        opens_awaiting_cursor: request.opens_awaiting_cursor || awaits,
+        ..*request
+    };
     let Some(mut server) = acquire(at, client, request, lane).await? else {
         return Ok(());
     };
@@ -33,7 +41,7 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
     let mut carried = None;
     let mut first = true;
     loop {
-        client.entry.enter(Phase::Awaiting);
+        client.entry.enter(request.phase());
         let mut reply = match receive(client, &mut server, id, carried.take()).await {
             Ok(Arrival::Reply(reply)) => reply,
             Ok(Arrival::ClientGone(partial)) => {

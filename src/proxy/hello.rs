@@ -16,13 +16,14 @@ use super::end::End;
 use super::refuse;
 use super::registry::Phase;
 use super::request::{Request, unwrapped};
-use crate::doc::find_path;
+use crate::doc::{find, find_path};
 use crate::metrics::EndReason;
 use crate::rewrite::{
-    CommandError, HelloAsked, HelloRequest, HelloTemplate, RetryScope, counter_ahead, shutting_down,
+    CommandError, HelloAsked, HelloRequest, HelloTemplate, RetryScope, check_database, counter_ahead,
+    shutting_down,
 };
 use crate::topology::{GroupNames, HelloCopy, MemberKind, TopologyVersion};
-use crate::wire::{MsgFlags, OpMsgBuilder, Opcode, write_op_reply};
+use crate::wire::{MsgFlags, OpMsgBuilder, OpQuery, Opcode, Side, write_op_reply};
 
 /// How long an answer may wait for the monitor, when a client has seen something newer than the copy: the monitor
 /// was asked at once, so more means that the member does not answer.
@@ -57,6 +58,9 @@ pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Re
         client.pool = at.member.pools.of(&application);
     }
     client.consume(request.header.length);
+    if !request.has_reply() {
+        return Ok(());
+    }
     let streams = request.header.opcode == Opcode::Msg && MsgFlags(request.flags).exhaust_allowed();
     let mut waiting = Waiting { at, draining: at.shared.registry.draining(), awaits };
     let mut response_to = request.header.request_id;
@@ -88,8 +92,13 @@ struct Read {
 }
 
 fn read(client: &Client, request: &Request, settled: &mut bool) -> Result<Read, CommandError> {
-    let body = client.message().get(request.body_at..request.header.length).unwrap_or_default();
+    let message = client.message().get(..request.header.length).unwrap_or_default();
+    let body = message.get(request.body_at..).unwrap_or_default();
     let body = if request.header.opcode == Opcode::Query { unwrapped(body) } else { body };
+    check_database(match request.header.opcode {
+        Opcode::Query => OpQuery::parse(message, Side::Client).ok().map(|query| query.database()),
+        _ => find(body, "$db").and_then(|name| name.value.as_string_bytes()),
+    })?;
     let exhaust = request.header.opcode == Opcode::Msg && MsgFlags(request.flags).exhaust_allowed();
     let hello = HelloRequest::read(body, exhaust, settled)?;
     let asked =

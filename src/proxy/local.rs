@@ -15,6 +15,11 @@ pub async fn answer(client: &mut Client, request: &Request) -> Result<(), End> {
     let mut reply = DocWriter::begin(&mut document);
     match request.command.name() {
         "logout" => {}
+        // Whoever answers saslStart like this has begun no conversation.
+        "saslContinue" => {
+            let error = CommandError::of_mongod(ErrorCode::PROTOCOL_ERROR, "No SASL session state found");
+            return refuse::with(client, request, &error).await;
+        }
         name => {
             let error = CommandError::of_torana(
                 ErrorCode::AUTHENTICATION_FAILED,
@@ -35,7 +40,7 @@ pub async fn respond(client: &mut Client, request: &Request, document: &[u8]) ->
     let mut out = Vec::with_capacity(document.len() + 64);
     let (id, to) = (client.next_reply_id(), request.header.request_id);
     match request.header.opcode {
-        Opcode::Msg if MsgFlags(request.flags).more_to_come() => return Ok(()),
+        _ if !request.has_reply() => return Ok(()),
         Opcode::Msg => {
             let flags = MsgFlags(request.flags & MsgFlags::CHECKSUM_PRESENT);
             let builder = OpMsgBuilder::begin(&mut out, id, to, flags);

@@ -19,10 +19,12 @@ mod orphan;
 mod own_command;
 mod pool_events;
 mod pools;
+mod reaper;
 mod refuse;
 mod registry;
 mod reply;
 mod request;
+mod request_memory;
 pub mod roster;
 mod serve;
 mod session;
@@ -31,7 +33,6 @@ mod stream;
 pub mod transactions;
 mod unasked;
 pub mod verdict;
-pub mod wind_up;
 
 use tokio::time::Duration;
 

@@ -7,6 +7,7 @@ use super::context::{Checkout, Listener};
 use super::end::End;
 use super::exchange::{self, Lane, acquire, check_in, send};
 use super::orphan;
+use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, receive};
 use super::request::Request;
@@ -14,8 +15,10 @@ use super::stream::fill;
 use crate::doc::{DocWriter, elements};
 use crate::metrics::Direction;
 use crate::rewrite::{
-    ReplyKind, RewriteError, Rewritten, reframe, rewrite_reply_message, rewrite_request_message,
+    CommandError, ErrorCode, ReplyKind, RewriteError, Rewritten, adds_torana, reframe, rewrite_reply_message,
+    rewrite_request_message,
 };
+use crate::topology::HostPort;
 use crate::wire::{HEADER_LEN, Header, MsgFlags, Opcode, QueryFlags, Side};
 
 /// The largest reply that is edited: the largest document (16 MiB) and its envelope. None of these is near it.
@@ -41,6 +44,10 @@ pub async fn exchange(
     let mut request = *request;
     forbid_exhaust(client, &mut request);
     if edits_request {
+        let message = client.message().get(..request.header.length).unwrap_or_default();
+        if let Some(host) = adds_torana(message, &at.names.load()) {
+            return refuse::with(client, &request, &adds_torana_error(&host)).await;
+        }
         edit_request(at, client, &mut request)?;
     }
     let Some(mut server) = acquire(at, client, &request, Lane::Relief).await? else {
@@ -65,6 +72,11 @@ pub async fn exchange(
         }
         (Err(error), _) => Err(exchange::server_failed(at, client, server, &request, &error)),
     }
+}
+
+fn adds_torana_error(host: &HostPort) -> CommandError {
+    let what = format_args!("{host} is an address of this proxy without a member, not that of a server");
+    CommandError::of_torana(ErrorCode::INVALID_REPLICA_SET_CONFIG, what, "name the new member's own address")
 }
 
 /// A reply that is edited is one reply: permission to send more unasked is struck from the request.

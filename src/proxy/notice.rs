@@ -5,9 +5,9 @@ use std::io;
 use super::client::Client;
 use super::context::{Listener, Pool};
 use super::reply::Reply;
-use super::request::Request;
+use super::request::{Request, unwrapped};
 use super::verdict;
-use crate::doc::{elements, find, find_path};
+use crate::doc::{Element, elements, find, find_path};
 use crate::topology::TopologyVersion;
 use crate::wire::{OpReply, Opcode, Side};
 
@@ -40,12 +40,11 @@ pub fn error_passed(at: &Listener, client: &mut Client, request: &Request, body:
         let version = version.and_then(TopologyVersion::parse);
         verdict::error_passed(&client.pool, &at.member.monitored, generation, code, version);
     }
-    match (code, request.transaction) {
-        (Some(NO_SUCH_TRANSACTION), Some(_)) if request.in_transaction => {
-            transaction_ended(at, client, request)
-        }
-        (Some(_), Some(_)) if request.in_transaction && is_transient(body) => {
-            transaction_ended(at, client, request)
+    match (code, request.transaction.filter(|_| request.in_transaction)) {
+        (Some(NO_SUCH_TRANSACTION), Some(_)) => transaction_ended(at, client, request),
+        // A commit may have happened whatever is said of it, but for this label.
+        (Some(_), Some(id)) if request.command.name() != "commitTransaction" || is_transient(body) => {
+            at.member.set.transactions.failed(&id, &at.member, &client.transactions)
         }
         _ => {}
     }
@@ -66,8 +65,31 @@ fn is_transient(body: &[u8]) -> bool {
 /// The request's transaction is over on the server.
 pub fn transaction_ended(at: &Listener, client: &mut Client, request: &Request) {
     if let Some(id) = request.transaction {
-        client.transactions.ended(&at.member.set.transactions, &id);
+        at.member.set.transactions.ended(&id, &at.member, &mut client.transactions);
     }
+}
+
+/// A client asks the member to end cursors: whatever comes of it, none of them is awaited any more.
+pub fn cursors_killed(at: &Listener, client: &Client, request: &Request) {
+    if at.member.cursors.is_empty() {
+        return;
+    }
+    let body = client.message().get(request.body_at..request.header.length).unwrap_or_default();
+    let listed = find(unwrapped(body), "cursors").and_then(|list| list.value.as_document());
+    let ids = elements(listed.unwrap_or_default()).map_while(Result::ok).filter_map(|id| id.value.as_i64());
+    ids.for_each(|id| at.member.cursors.closed(id));
+}
+
+/// A client asks the member to end sessions, and with them their transactions: those that the request names, or all.
+pub fn sessions_ended(at: &Listener, client: &Client, request: &Request) {
+    let body = client.message().get(request.body_at..request.header.length).unwrap_or_default();
+    let first = elements(unwrapped(body)).next().and_then(Result::ok);
+    let listed = first.and_then(|list| list.value.as_document()).unwrap_or_default();
+    let session =
+        |listed: Element<'_>| find(listed.value.as_document()?, "id")?.value.as_binary()?.try_into().ok();
+    let sessions: Vec<[u8; 16]> = elements(listed).map_while(Result::ok).filter_map(session).collect();
+    let named = request.command.name() != "killAllSessions";
+    at.member.set.transactions.killed(&at.member, named.then_some(sessions.as_slice()));
 }
 
 /// A command that opens or continues an awaiting cursor was answered.

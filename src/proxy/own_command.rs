@@ -47,6 +47,15 @@ pub fn ping() -> Vec<u8> {
     out
 }
 
+/// `hello`, without a word of who asks.
+pub fn hello() -> Vec<u8> {
+    let mut out = Vec::with_capacity(32);
+    let mut command = DocWriter::begin(&mut out);
+    command.i32(b"hello", 1).string(b"$db", "admin");
+    command.finish();
+    out
+}
+
 /// The operations that run on the server connection `connection_id`.
 pub fn operations_of(connection_id: i64) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);

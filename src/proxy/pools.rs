@@ -4,14 +4,16 @@
 //! name have connections that carry it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::context::Pool;
 use super::pool_events::Observer;
 use crate::pool::{OptionsError, PoolOptions, Status};
 use crate::server::Connector;
 
-/// Applications with a pool of their own at a member. Later ones share the common pool: names come from clients.
+/// Applications with a pool of their own at a member: names come from clients. Above it a pool that no client uses any
+/// more makes room; if there is none, later ones share the common pool.
 const APPLICATIONS_MAX: usize = 64;
 
 /// One member's pools.
@@ -25,7 +27,44 @@ struct Named {
     options: PoolOptions,
     connector: Connector,
     observer: Observer,
-    pools: Mutex<HashMap<String, Pool>>,
+    applications: Mutex<Applications>,
+}
+
+#[derive(Default)]
+struct Applications {
+    pools: HashMap<String, OfApplication>,
+    /// Why the member is lost, if it is: pools are made paused then.
+    paused: Option<String>,
+    closed: bool,
+}
+
+/// The pool of one application's clients, and what shows whether there are any: it is held by each of them.
+#[derive(Clone)]
+struct OfApplication {
+    pool: Pool,
+    in_use: Arc<()>,
+}
+
+/// The pool that serves a client, as long as the client holds it.
+#[derive(Debug)]
+pub struct PoolUse {
+    /// The pool.
+    pub pool: Pool,
+    _in_use: Option<Arc<()>>,
+}
+
+impl PoolUse {
+    fn of(entry: &OfApplication) -> PoolUse {
+        PoolUse { pool: entry.pool.clone(), _in_use: Some(entry.in_use.clone()) }
+    }
+}
+
+impl Deref for PoolUse {
+    type Target = Pool;
+
+    fn deref(&self) -> &Pool {
+        &self.pool
+    }
 }
 
 impl Pools {
@@ -37,7 +76,8 @@ impl Pools {
         per_application: bool,
     ) -> Result<Pools, OptionsError> {
         let common = Pool::new(options.clone(), connector.clone(), Arc::new(observer.clone()))?;
-        let named = per_application.then(|| Named { options, connector, observer, pools: Mutex::default() });
+        let named =
+            per_application.then(|| Named { options, connector, observer, applications: Mutex::default() });
         Ok(Pools { common, named })
     }
 
@@ -46,29 +86,59 @@ impl Pools {
         &self.common
     }
 
+    /// The common pool, for a client.
+    pub fn common_use(&self) -> PoolUse {
+        PoolUse { pool: self.common.clone(), _in_use: None }
+    }
+
     /// The pool for clients of `application`.
-    pub fn of(&self, application: &str) -> Pool {
-        let Some(named) = &self.named else { return self.common.clone() };
-        let mut pools = named.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(application) {
-            return pool.clone();
+    pub fn of(&self, application: &str) -> PoolUse {
+        let Some(named) = &self.named else { return self.common_use() };
+        let mut applications = named.locked();
+        if let Some(entry) = applications.pools.get(application) {
+            return PoolUse::of(entry);
+        }
+        if applications.closed || !applications.make_room() {
+            return self.common_use();
         }
         let connector = named.connector.for_application(application);
         let made = Pool::new(named.options.clone(), connector, Arc::new(named.observer.clone()));
-        match made {
-            Ok(pool) if pools.len() < APPLICATIONS_MAX => {
-                pools.insert(application.to_owned(), pool.clone());
-                pool
-            }
-            _ => self.common.clone(),
+        let Ok(pool) = made else { return self.common_use() };
+        if let Some(cause) = &applications.paused {
+            pool.pause(cause);
         }
+        let entry = OfApplication { pool, in_use: Arc::default() };
+        let used = PoolUse::of(&entry);
+        applications.pools.insert(application.to_owned(), entry);
+        used
     }
 
-    /// Does `act` to each pool.
-    pub fn each(&self, act: impl Fn(&Pool)) {
+    /// The member is lost: all are paused, those to come too.
+    pub fn pause(&self, cause: &str) {
+        self.each(|pool| pool.pause(cause), |applications| applications.paused = Some(cause.to_owned()));
+    }
+
+    /// The member answers again.
+    pub fn resume(&self) {
+        self.each(Pool::resume, |applications| applications.paused = None);
+    }
+
+    /// All connections of now are stale.
+    pub fn clear(&self, cause: &str) {
+        self.each(|pool| pool.clear(cause), |_| {});
+    }
+
+    /// The member is gone, for good.
+    pub fn close(&self) {
+        self.each(Pool::close, |applications| applications.closed = true);
+    }
+
+    fn each(&self, act: impl Fn(&Pool), note: impl FnOnce(&mut Applications)) {
         act(&self.common);
         if let Some(named) = &self.named {
-            named.pools.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(act);
+            let mut applications = named.locked();
+            note(&mut applications);
+            applications.pools.values().for_each(|entry| act(&entry.pool));
         }
     }
 
@@ -76,8 +146,8 @@ impl Pools {
     pub fn status(&self) -> Status {
         let mut sum = self.common.status();
         if let Some(named) = &self.named {
-            for pool in named.pools.lock().unwrap_or_else(PoisonError::into_inner).values() {
-                let status = pool.status();
+            for entry in named.locked().pools.values() {
+                let status = entry.pool.status();
                 sum.max += status.max;
                 sum.size += status.size;
                 sum.idle += status.idle;
@@ -92,5 +162,69 @@ impl Pools {
             }
         }
         sum
+    }
+}
+
+impl Named {
+    fn locked(&self) -> MutexGuard<'_, Applications> {
+        self.applications.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Applications {
+    /// Whether one more has room, after a pool that nobody uses was closed if there was none.
+    fn make_room(&mut self) -> bool {
+        if self.pools.len() < APPLICATIONS_MAX {
+            return true;
+        }
+        let is_unused = |entry: &OfApplication| Arc::strong_count(&entry.in_use) == 1;
+        let unused = self.pools.iter().find(|(_, entry)| is_unused(entry)).map(|(name, _)| name.clone());
+        match unused.and_then(|name| self.pools.remove(&name)) {
+            Some(entry) => {
+                entry.pool.close();
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn pools() -> Pools {
+        let observer = Observer(Metrics::new().member("rs0", "db1:27017"));
+        let connector = Connector::new("db1:27017", None, None);
+        Pools::new(PoolOptions::default(), connector, observer, true).unwrap()
+    }
+
+    fn made(pools: &Pools) -> usize {
+        pools.named.as_ref().unwrap().locked().pools.len()
+    }
+
+    #[tokio::test]
+    async fn an_application_that_nobody_uses_any_more_makes_room_for_another() {
+        let pools = pools();
+        let mut used: Vec<PoolUse> = (0..APPLICATIONS_MAX).map(|n| pools.of(&n.to_string())).collect();
+        assert_eq!(made(&pools), APPLICATIONS_MAX);
+        let late = pools.of("late");
+        assert!(late._in_use.is_none() && made(&pools) == APPLICATIONS_MAX, "the common pool serves it");
+        let again = pools.of("7");
+        used.remove(7);
+        assert!(pools.of("late")._in_use.is_none(), "one of its clients is left");
+        drop(again);
+        assert!(pools.of("late")._in_use.is_some() && made(&pools) == APPLICATIONS_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_pool_that_is_made_while_the_member_is_lost_is_paused() {
+        let pools = pools();
+        pools.pause("it does not answer");
+        let late = pools.of("late");
+        let refused = late.check_out(crate::pool::Class::Ordinary, None).await.map(drop);
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains("it does not answer"), "{text}");
     }
 }

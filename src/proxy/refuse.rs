@@ -1,7 +1,9 @@
 //! Refusals: errors that torana answers itself, in the request's own opcode.
 
+use super::awaiting;
 use super::client::Client;
 use super::end::End;
+use super::registry::Phase;
 use super::request::{Request, RequestError, Route};
 use crate::metrics::EndReason;
 use crate::pool::CheckoutError;
@@ -16,9 +18,9 @@ use crate::wire::{Header, Opcode};
 pub async fn with(client: &mut Client, request: &Request, error: &CommandError) -> Result<(), End> {
     client.consume(request.header.length);
     match request.route {
-        Route::NoReply | Route::KillCursors => Ok(()),
         // Its getLastError would speak of another write.
         Route::LegacyWrite => Err(End::because(EndReason::Refused, error.errmsg.to_string())),
+        _ if !request.has_reply() => Ok(()),
         _ => write(client, request.header, request.is_command, error).await,
     }
 }
@@ -60,12 +62,17 @@ pub async fn overloaded(
     let name = client.listener.names.load().to_client(&member.name).unwrap_or("the member").to_owned();
     let error = match request.max_time().filter(|_| timed_out) {
         Some(limit) => max_time_passed_in_queue(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX), &name),
-        None => overloaded_error(why, &name, scope(request)),
+        None => overloaded_error(why, &name, scope(client, request)),
     };
     with(client, request, &error).await
 }
 
-fn scope(request: &Request) -> RetryScope {
+fn scope(client: &Client, request: &Request) -> RetryScope {
+    if request.cursor_id.is_some() && awaiting::is_awaiting(&client.listener, request)
+        || request.phase() == Phase::AwaitingData
+    {
+        return RetryScope::Stream;
+    }
     match (request.transaction, request.in_transaction, request.command.name()) {
         (None, _, _) => RetryScope::Plain,
         (Some(_), _, "commitTransaction" | "abortTransaction") | (Some(_), false, _) => RetryScope::Write,
@@ -75,7 +82,7 @@ fn scope(request: &Request) -> RetryScope {
 
 /// torana is shutting down: the driver finds another.
 pub async fn shutting_down(client: &mut Client, request: &Request) -> Result<(), End> {
-    with(client, request, &shutdown_error(scope(request))).await
+    with(client, request, &shutdown_error(scope(client, request))).await
 }
 
 /// A message that cannot be understood: says so, then ends the session, as what follows it cannot be trusted.

@@ -38,9 +38,12 @@ pub enum Phase {
     Writing = 6,
     /// Holds a server connection after a legacy write until its getLastError, for a time of its own.
     LastError = 7,
+    /// Waits for data of a cursor that may be long in coming, on the server or between two rounds: ended at once when
+    /// the proxy shuts down, as a server ends it.
+    AwaitingData = 8,
 }
 
-const PHASES: usize = 8;
+const PHASES: usize = 9;
 
 /// One client as the sweep and the shutdown see it.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub struct Entry {
     pub id: i32,
     /// The listener that it came in on.
     listener: u32,
-    /// The longest that it may be in [`Phase::Awaiting`]; for ever if zero.
+    /// The longest that it may wait for a reply of the server; for ever if zero.
     reply_timeout: Duration,
     phase: AtomicU8,
     since: AtomicU32,
@@ -65,9 +68,14 @@ impl Entry {
         self.since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
+    /// Whether it has not sent a whole message yet.
+    pub fn is_at_login(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == Phase::Login as u8
+    }
+
     /// The client has begun to send a message. Its first one has the login time-out, which goes on.
     pub fn begins_message(&self) {
-        if self.phase.load(Ordering::Relaxed) != Phase::Login as u8 {
+        if !self.is_at_login() {
             self.enter(Phase::Reading);
         }
     }
@@ -90,6 +98,11 @@ impl Entry {
     fn is_busy(&self) -> bool {
         let idle = [Phase::Login as u8, Phase::Idle as u8, Phase::Reading as u8];
         !idle.contains(&self.phase.load(Ordering::Relaxed))
+    }
+
+    /// Whether it holds a server connection.
+    fn is_in_flight(&self) -> bool {
+        self.is_busy() && self.phase.load(Ordering::Relaxed) != Phase::Queueing as u8
     }
 }
 
@@ -164,6 +177,20 @@ impl Registry {
         theirs.for_each(|(entry, abort)| Self::abort(entry, abort, reason));
     }
 
+    /// Ends the clients of `listener` whose request is on the server, or half of its reply.
+    pub fn end_in_flight(&self, listener: u32, reason: EndReason) {
+        let clients = self.locked();
+        let theirs = clients.values().filter(|(entry, _)| entry.listener == listener && entry.is_in_flight());
+        theirs.for_each(|(entry, abort)| Self::abort(entry, abort, reason));
+    }
+
+    /// Ends the clients in `phase`.
+    pub fn end_phase(&self, phase: Phase, reason: EndReason) {
+        let clients = self.locked();
+        let theirs = clients.values().filter(|(entry, _)| entry.phase.load(Ordering::Relaxed) == phase as u8);
+        theirs.for_each(|(entry, abort)| Self::abort(entry, abort, reason));
+    }
+
     /// Ends all clients.
     pub fn end_all(&self, reason: EndReason) {
         self.locked().values().for_each(|(entry, abort)| Self::abort(entry, abort, reason));
@@ -204,7 +231,8 @@ impl Registry {
     fn sweep_once(&self, now: u32) {
         for (entry, abort) in self.locked().values() {
             let phase = usize::from(entry.phase.load(Ordering::Relaxed));
-            let (longest, reason) = match phase == Phase::Awaiting as usize {
+            let awaits = [Phase::Awaiting as usize, Phase::AwaitingData as usize].contains(&phase);
+            let (longest, reason) = match awaits {
                 true => (entry.reply_timeout, Some(EndReason::ReplyTimeout)),
                 false => self.limits.0[phase.min(PHASES - 1)],
             };

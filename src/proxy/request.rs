@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use tokio::time::{Duration, Instant};
 
+use super::registry::Phase;
 use crate::command::{Command, Fields, Kind, TransactionId};
 use crate::doc::{DocError, elements};
 use crate::rewrite::{ReplyKind, request_names_members};
@@ -39,6 +40,10 @@ pub enum Route {
     Exhaust,
     /// A legacy write: no reply, but the connection is kept for the getLastError that asks for its outcome.
     LegacyWrite,
+    /// To the server; it ends cursors.
+    EndsCursors,
+    /// To the server; it ends sessions and with them their transactions.
+    EndsSessions,
     /// getLastError and its kin: belongs to the connection of the last legacy write.
     LastError,
 }
@@ -68,7 +73,7 @@ pub struct Request {
     pub is_read: bool,
     /// Whether it frees what others wait for, by its command alone.
     pub is_relief: bool,
-    /// Whether the cursor that it opens awaits data.
+    /// Whether the cursor that it opens, or continues, awaits data: known of a getMore only once it was looked up.
     pub opens_awaiting_cursor: bool,
     /// The cursor that it continues.
     pub cursor_id: Option<i64>,
@@ -196,6 +201,8 @@ impl Request {
             Kind::Authentication => Route::Local,
             Kind::WhatsMyUri => Route::WhatsMyUri,
             Kind::LastError => Route::LastError,
+            Kind::EndsSessions => Route::EndsSessions,
+            Kind::EndsCursors => Route::EndsCursors,
             _ => {
                 let plain = if kind == Kind::GetMore { Route::GetMore } else { Route::Forward };
                 let (reply, request) = (ReplyKind::for_command(fields, body), request_names_members(fields));
@@ -210,7 +217,11 @@ impl Request {
             in_transaction: fields.in_transaction,
             starts_transaction: fields.starts_transaction,
             is_read: matches!(kind, Kind::Read | Kind::GetMore) && !fields.writes,
-            is_relief: looks || matches!(kind, Kind::Relief | Kind::EndTransaction),
+            is_relief: looks
+                || matches!(
+                    kind,
+                    Kind::Relief | Kind::EndsCursors | Kind::EndsSessions | Kind::EndTransaction
+                ),
             opens_awaiting_cursor: fields.opens_awaiting_cursor,
             cursor_id: fields.cursor_id,
             is_command: true,
@@ -220,7 +231,14 @@ impl Request {
 
     /// Whether the client expects an answer.
     pub fn has_reply(&self) -> bool {
-        !matches!(self.route, Route::NoReply | Route::KillCursors | Route::LegacyWrite)
+        let wants_none = self.header.opcode == Opcode::Msg && MsgFlags(self.flags).more_to_come();
+        !wants_none && !matches!(self.route, Route::NoReply | Route::KillCursors | Route::LegacyWrite)
+    }
+
+    /// What its client does while it is on the server.
+    pub fn phase(&self) -> Phase {
+        let waits_for_data = self.cursor_id.is_some() && self.opens_awaiting_cursor;
+        if waits_for_data { Phase::AwaitingData } else { Phase::Awaiting }
     }
 
     /// Whether the message ends with a checksum, over a header that must then stay as it is.

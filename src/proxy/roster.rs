@@ -5,19 +5,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::pool::{Connect, Pool};
 use crate::topology::{Member, TopologyEvent};
 
 /// Whatever serves one member.
 pub trait Served {
-    /// Makes its server connections.
-    type Connect: Connect;
-
     /// The member, as the topology handed it out.
     fn monitored(&self) -> &Arc<Member>;
 
-    /// Does `act` to each of its pools.
-    fn each_pool(&self, act: impl Fn(&Pool<Self::Connect>));
+    /// The member is lost: its pools give nothing out until it is back.
+    fn pause(&self, cause: &str);
+
+    /// It answers again.
+    fn resume(&self);
+
+    /// All connections of now are stale.
+    fn clear(&self, cause: &str);
 }
 
 /// All that are served.
@@ -67,25 +69,24 @@ impl<S: Served> Roster<S> {
         self.0.insert(served.monitored().name.spelled().to_owned(), served);
     }
 
-    /// Does to a member's pools what an event means for them. Those of other members are not touched.
-    pub fn apply(&self, event: &TopologyEvent) {
-        match event {
-            TopologyEvent::MemberLost { member, cause } => self.each_pool(member, |pool| pool.pause(cause)),
-            TopologyEvent::MemberRecovered(member) => self.each_pool(member, Pool::resume),
-            TopologyEvent::ServerRestarted(member) => {
-                self.each_pool(member, |pool| pool.clear("the member has restarted"));
-            }
-            TopologyEvent::MemberAdded(_)
-            | TopologyEvent::MemberRemoved(_)
-            | TopologyEvent::PrimaryChanged(_) => {}
-        }
+    /// Who serves this very member. A late event of one that was removed does not concern the one that has its name now.
+    pub fn serving(&self, member: &Arc<Member>) -> Option<&S> {
+        self.0.get(member.name.spelled()).filter(|served| Arc::ptr_eq(served.monitored(), member))
     }
 
-    /// A late event of a member that was removed does not concern the one that has its name now.
-    fn each_pool(&self, member: &Arc<Member>, act: impl Fn(&Pool<S::Connect>)) {
-        let served = self.0.get(member.name.spelled());
-        if let Some(served) = served.filter(|served| Arc::ptr_eq(served.monitored(), member)) {
-            served.each_pool(act);
+    /// Does to a member's pools what an event means for them. Those of other members are not touched.
+    pub fn apply(&self, event: &TopologyEvent) {
+        let (TopologyEvent::MemberLost { member, .. }
+        | TopologyEvent::MemberRecovered(member)
+        | TopologyEvent::ServerRestarted(member)) = event
+        else {
+            return;
+        };
+        let Some(served) = self.serving(member) else { return };
+        match event {
+            TopologyEvent::MemberLost { loss, .. } => served.pause(&loss.cause),
+            TopologyEvent::MemberRecovered(_) => served.resume(),
+            _ => served.clear("the member has restarted"),
         }
     }
 }
@@ -93,42 +94,29 @@ impl<S: Served> Roster<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{CheckoutError, Class, ConnectError, Connection, NoEvents, PoolOptions};
+    use std::cell::Cell;
     use std::time::Duration;
 
-    struct Nobody;
-
-    impl Connection for Nobody {
-        fn is_broken(&mut self, _idle: Duration) -> bool {
-            false
-        }
-    }
-
-    impl Connect for Nobody {
-        type Connection = Nobody;
-
-        async fn connect(&self) -> Result<Nobody, ConnectError> {
-            std::future::pending().await
-        }
-    }
-
-    struct Serving(Arc<Member>, Pool<Nobody>);
+    struct Serving(Arc<Member>, Cell<bool>);
 
     impl Served for Serving {
-        type Connect = Nobody;
-
         fn monitored(&self) -> &Arc<Member> {
             &self.0
         }
 
-        fn each_pool(&self, act: impl Fn(&Pool<Nobody>)) {
-            act(&self.1);
+        fn pause(&self, _cause: &str) {
+            self.1.set(true);
         }
+
+        fn resume(&self) {
+            self.1.set(false);
+        }
+
+        fn clear(&self, _cause: &str) {}
     }
 
     fn serving(member: &Arc<Member>) -> Serving {
-        let pool = Pool::new(PoolOptions::default(), Nobody, Arc::new(NoEvents)).unwrap();
-        Serving(member.clone(), pool)
+        Serving(member.clone(), Cell::new(false))
     }
 
     fn member(name: &str) -> Arc<Member> {
@@ -136,17 +124,15 @@ mod tests {
     }
 
     fn lost(member: &Arc<Member>) -> TopologyEvent {
-        TopologyEvent::MemberLost { member: member.clone(), cause: "gone".to_owned() }
+        TopologyEvent::MemberLost { member: member.clone(), loss: "gone".to_owned().into() }
     }
 
-    async fn refuses(served: &Serving) -> bool {
-        let soon = tokio::time::Instant::now() + Duration::from_millis(1);
-        let answer = served.1.check_out(Class::Ordinary, Some(soon)).await;
-        matches!(answer, Err(CheckoutError::Unavailable { .. }))
+    fn is_paused(roster: &Roster<Serving>, name: &str) -> bool {
+        roster.get(name).unwrap().1.get()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_member_removed_and_added_between_two_looks_is_served_anew() {
+    #[test]
+    fn a_member_removed_and_added_between_two_looks_is_served_anew() {
         let (first, second, other) = (member("a:1"), member("a:1"), member("b:1"));
         let mut roster = Roster::default();
         roster.add(serving(&first));
@@ -158,9 +144,11 @@ mod tests {
         assert!(missing.len() == 1 && Arc::ptr_eq(&missing[0], &second));
         roster.add(serving(&second));
         roster.apply(&lost(&first));
-        assert!(!refuses(roster.get("a:1").unwrap()).await, "an event of the first");
+        assert!(!is_paused(&roster, "a:1"), "an event of the first");
         roster.apply(&lost(&second));
-        assert!(refuses(roster.get("a:1").unwrap()).await);
-        assert!(!refuses(roster.get("b:1").unwrap()).await, "another member");
+        assert!(is_paused(&roster, "a:1"));
+        roster.apply(&TopologyEvent::MemberRecovered(first));
+        assert!(is_paused(&roster, "a:1"), "an event of the first");
+        assert!(!is_paused(&roster, "b:1"), "another member");
     }
 }

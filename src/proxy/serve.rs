@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, interval, sleep};
 
 use super::buffer::BufferPool;
-use super::context::{RequestMemory, Set, Shared};
+use super::context::{ReplyMemory, Set, Shared};
+use super::reaper;
 use super::registry::{Phase, PhaseLimits, Registry};
+use super::request_memory::RequestMemory;
 use super::set::SetRunner;
 use crate::admin;
 use crate::config::{Config, Limits};
@@ -72,7 +74,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     }
     let by = stopped.await;
     tracing::info!(by, "shutting down");
-    // Dropping the runners stops accepting.
+    // Dropping the runners stops accepting. What else they did goes on in `drain`.
     drop(following);
     drain(&shared, &sets, config.limits.shutdown_deadline).await;
     Ok(())
@@ -98,20 +100,27 @@ fn shared(limits: &Limits) -> Shared {
     Shared {
         buffers: BufferPool::default(),
         registry: Registry::new(phases),
-        request_memory: RequestMemory::new(limits.request_buffer_max),
-        reply_memory: RequestMemory::new(limits.reply_buffer_max),
+        request_memory: RequestMemory::new(limits.request_buffer_max, limits.message_max),
+        reply_memory: ReplyMemory::new(limits.reply_buffer_max),
         limits: limits.clone(),
     }
 }
 
 /// Tells drivers that this proxy goes, lets what runs come to its end, then closes what is left.
-async fn drain(shared: &Shared, sets: &[Arc<Set>], deadline: Duration) {
+async fn drain(shared: &Arc<Shared>, sets: &[Arc<Set>], deadline: Duration) {
     let until = Instant::now() + deadline;
     shared.registry.drain();
+    let mut reaps = interval(reaper::EVERY);
     loop {
-        sleep(LOOK_EVERY).await;
+        tokio::select! {
+            _ = reaps.tick() => sets.iter().for_each(|set| reaper::reap(shared, set)),
+            () = sleep(LOOK_EVERY) => {}
+        }
+        // Again and again, as one may only have come to wait. A server at its end closes those too, and a driver
+        // resumes a change stream whose connection broke.
+        shared.registry.end_phase(Phase::AwaitingData, EndReason::Shutdown);
         let busy = shared.registry.busy();
-        let transactions: usize = sets.iter().map(|set| set.transactions.len()).sum();
+        let transactions: usize = sets.iter().map(|set| unfinished(shared, set)).sum();
         if busy == 0 && transactions == 0 {
             break;
         }
@@ -121,6 +130,13 @@ async fn drain(shared: &Shared, sets: &[Arc<Set>], deadline: Duration) {
         }
     }
     shared.registry.end_all(EndReason::Shutdown);
+}
+
+/// The transactions of `set` that are waited for: not those that have been left alone for as long as it takes to give
+/// up one without a client, as their clients may never end them, and servers do so unheard.
+fn unfinished(shared: &Shared, set: &Set) -> usize {
+    let within = shared.limits.transaction_orphan_timeout;
+    set.transactions.unfinished(within) + set.reaping.count()
 }
 
 /// Whether the proxy can serve: what `/readyz` says.

@@ -12,6 +12,7 @@ use super::hello;
 use super::legacy;
 use super::local;
 use super::names::{self, Edit};
+use super::notice;
 use super::refuse;
 use super::request::{Request, Route};
 use super::unasked;
@@ -71,6 +72,14 @@ async fn dispatch(at: &Listener, client: &mut Client, request: Request) -> Resul
         }
         Route::WhatsMyUri => names::exchange(at, client, request, Some(Edit::Client), false).await,
         Route::LegacyWrite | Route::LastError => legacy::run(at, client, request).await,
+        Route::EndsCursors => {
+            notice::cursors_killed(at, client, request);
+            exchange::forward(at, client, request).await
+        }
+        Route::EndsSessions => {
+            notice::sessions_ended(at, client, request);
+            exchange::forward(at, client, request).await
+        }
     }
 }
 
@@ -114,7 +123,7 @@ impl Drop for Client {
         clients.ended.inc(reason);
         clients.connected.dec();
         self.listener.shared.registry.remove(self.entry.id);
-        self.transactions.leave(&self.listener.member.set.transactions);
+        self.listener.member.set.transactions.left(&self.transactions);
     }
 }
 

@@ -9,28 +9,23 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, interval};
 
-use super::context::{Listener, Member, Pool, Set, Shared};
+use super::context::{Listener, Member, Set, Shared};
 use super::count::Count;
 use super::cursors::AwaitingCursors;
 use super::listener::{Accepting, accept, bind};
 use super::orphan::CloseRate;
-use super::own_command;
 use super::pool_events::Observer;
 use super::pools::Pools;
+use super::reaper::{self, Reaping};
 use super::roster::{Roster, Served};
 use super::transactions::Transactions;
-use super::wind_up;
-use crate::command::TransactionId;
 use crate::config::{self, GroupConfig, PoolLimits, SetConfig};
 use crate::metrics::{EndReason, Metrics};
-use crate::pool::{CheckoutError, Class, PoolOptions};
+use crate::pool::PoolOptions;
 use crate::server::Connector;
 use crate::topology::{
     self, GroupNames, HostPort, PortMap, PortOptions, PortOverride, Topology, TopologyEvent, TopologyOptions,
 };
-
-/// How often orphaned transactions are looked for and failed listeners tried again.
-const TICK: Duration = Duration::from_secs(1);
 
 /// How often the log says what a set that is not there yet is waiting for.
 const WAITING_SAYS: Duration = Duration::from_secs(5);
@@ -49,14 +44,20 @@ struct Running {
 }
 
 impl Served for Running {
-    type Connect = Connector;
-
     fn monitored(&self) -> &Arc<topology::Member> {
         &self.member.monitored
     }
 
-    fn each_pool(&self, act: impl Fn(&Pool)) {
-        self.member.pools.each(act);
+    fn pause(&self, cause: &str) {
+        self.member.pools.pause(cause);
+    }
+
+    fn resume(&self) {
+        self.member.pools.resume();
+    }
+
+    fn clear(&self, cause: &str) {
+        self.member.pools.clear(cause);
     }
 }
 
@@ -81,8 +82,12 @@ impl SetRunner {
         next_listener: Arc<AtomicU32>,
     ) -> SetRunner {
         let (topology, events) = Topology::start(topology_options(&config));
-        let set =
-            Arc::new(Set { name: config.name.clone(), transactions: Transactions::default(), topology });
+        let set = Arc::new(Set {
+            name: config.name.clone(),
+            transactions: Transactions::default(),
+            reaping: Reaping::default(),
+            topology,
+        });
         let groups = config
             .groups
             .iter()
@@ -126,7 +131,7 @@ impl SetRunner {
 
     /// Follows the set until dropped.
     pub async fn run(mut self) {
-        let mut ticks = interval(TICK);
+        let mut ticks = interval(reaper::EVERY);
         loop {
             tokio::select! {
                 event = self.events.recv() => match event {
@@ -147,8 +152,11 @@ impl SetRunner {
                     tracing::error!(set = %self.set.name, "{error:#}");
                 }
             }
-            TopologyEvent::MemberLost { member, cause } => {
-                tracing::warn!(set = %self.set.name, member = %member.name, "member lost: {cause}");
+            TopologyEvent::MemberLost { member, loss } => {
+                tracing::warn!(set = %self.set.name, member = %member.name, "member lost: {}", loss.cause);
+                if loss.is_silent {
+                    self.give_up_in_flight(&member);
+                }
             }
             TopologyEvent::MemberRecovered(member) => {
                 tracing::info!(set = %self.set.name, member = %member.name, "member answers");
@@ -157,6 +165,16 @@ impl SetRunner {
                 tracing::info!(set = %self.set.name, member = %member.name, "member has restarted");
             }
             TopologyEvent::PrimaryChanged(change) => self.primary_changed(&change),
+        }
+    }
+
+    /// Ends what is in flight on a lost member. Mostly it goes on, since only the monitor's connections may have gone;
+    /// but on a silent member it would wait for as long as that lasts, so it is given up, as drivers do (CMAP
+    /// specification, `interruptInUseConnections`).
+    fn give_up_in_flight(&self, member: &Arc<topology::Member>) {
+        let Some(running) = self.members.serving(member) else { return };
+        for (id, _) in running.listeners.iter().flatten() {
+            self.shared.registry.end_in_flight(*id, EndReason::MemberLost);
         }
     }
 
@@ -179,7 +197,10 @@ impl SetRunner {
             if let Err(error) = group.ports.update(&places) {
                 tracing::error!(set = %self.set.name, "{error}");
             }
-            group.names.store(Arc::new(group.ports.names()));
+        }
+        let own: Vec<_> = self.groups.iter().flat_map(|group| group.ports.own_addresses()).collect();
+        for group in &self.groups {
+            group.names.store(Arc::new(group.ports.names().with_own(own.clone())));
         }
         self.members.missing(&current).into_iter().for_each(|monitored| self.add(monitored));
     }
@@ -207,7 +228,7 @@ impl SetRunner {
             cursors: AwaitingCursors::default(),
             sliced: Count::default(),
             drained: Count::default(),
-            drained_max: wind_up::drained_max(self.config.pool.max),
+            drained_max: (self.config.pool.max / 4).max(1),
             closes: CloseRate::default(),
             metrics,
         });
@@ -228,7 +249,7 @@ impl SetRunner {
             drop(accepting);
             self.shared.registry.end_listener(id, EndReason::MemberRemoved);
         }
-        running.member.pools.each(Pool::close);
+        running.member.pools.close();
         self.metrics.remove_member(&self.set.name, name);
     }
 
@@ -264,35 +285,12 @@ impl SetRunner {
         result
     }
 
+    /// Once a second: listeners that failed are tried again, orphaned transactions looked for.
     async fn on_tick(&mut self) {
         // An address that was taken may be free by now; the error was logged when it was new.
         let _ = self.listen().await;
-        let after = self.shared.limits.transaction_orphan_timeout;
-        for (id, member) in self.set.transactions.take_orphans(after) {
-            tokio::spawn(abort(self.shared.clone(), member, id));
-        }
+        reaper::reap(&self.shared, &self.set);
     }
-}
-
-/// Aborts a transaction that nobody is left to end. If that cannot be done now, it is tried again at the next tick.
-async fn abort(shared: Arc<Shared>, member: Arc<Member>, id: TransactionId) {
-    let error = match member.pools.common().check_out(Class::Relief, None).await {
-        Ok(mut server) => {
-            let command = own_command::abort_transaction(&id);
-            match own_command::run(&shared, &mut server, &command).await {
-                Ok(_) => {
-                    member.metrics.orphans.ended.inc(crate::metrics::OrphanEnd::Aborted);
-                    return super::exchange::check_in(server);
-                }
-                Err(error) => error.to_string(),
-            }
-        }
-        // The member has left the set.
-        Err(CheckoutError::Closed) => return,
-        Err(error) => error.to_string(),
-    };
-    tracing::warn!(member = %member.name, error, "an orphaned transaction was not aborted yet");
-    member.set.transactions.not_aborted(&id, &member);
 }
 
 fn topology_options(config: &SetConfig) -> TopologyOptions {

@@ -3,8 +3,11 @@
 //! State is keyed by session and number, never by connection: drivers reconnect and retry a commit, and Parse
 //! Server runs one transaction over several connections. A transaction is given up for its client only when no
 //! connection that used it is left and none has come back for a while.
+//!
+//! What is known here is what has passed: a server may have ended a transaction unheard (its time-out, a kill by
+//! somebody else). So nothing here refuses anything, and what is not used is forgotten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,9 +20,23 @@ use crate::pool::Class;
 /// server's own transactionLifetimeLimitSeconds ends them.
 const TRACKED_MAX: usize = 100_000;
 
+/// Of them, those that one client takes part in: a driver's connection has one for each session that used it and
+/// has not ended its transaction, so that a single client cannot fill the room of all.
+const EACH_MAX: usize = 1_000;
+
+/// A transaction that was not used for this long is gone: the server ends it 60 s after its start
+/// (transactionLifetimeLimitSeconds) and looks every 30 s. With a higher limit on the server, one that pauses for
+/// longer waits like ordinary work when it goes on.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
+
+/// When an abort that could not be done is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// The open transaction of a session. A session has one at a time: the next one ends it on the server, too.
 #[derive(Debug)]
 struct Open<M> {
+    /// Tells it from others of the same session and number: one that was forgotten may be begun again.
+    serial: u64,
     /// `txnNumber`.
     number: i64,
     /// The member that it runs on.
@@ -29,28 +46,85 @@ struct Open<M> {
     last_used: Instant,
     /// The last statement was commitTransaction: it may have been committed, so it is not aborted.
     committing: bool,
-    /// Was to be aborted, and could not be.
-    overdue: bool,
+    /// It has most likely ended on the server: its last statement failed, or its session was killed.
+    over: bool,
+    /// Was to be aborted, and could not be: when that is tried again, if it still has no users.
+    again: Option<Instant>,
 }
 
 impl<M> Open<M> {
-    fn new(number: i64, member: Arc<M>) -> Self {
-        Open { number, member, users: 0, last_used: Instant::now(), committing: false, overdue: false }
+    fn is(&self, id: &TransactionId, member: &Arc<M>) -> bool {
+        self.number == id.number && Arc::ptr_eq(&self.member, member)
+    }
+
+    fn is_orphan(&self, after: Duration) -> bool {
+        let is_time = self.again.map_or(self.last_used.elapsed() >= after, |again| again <= Instant::now());
+        self.users == 0 && is_time
+    }
+
+    /// It has a statement again.
+    fn go_on(&mut self) {
+        (self.last_used, self.again) = (Instant::now(), None);
+    }
+}
+
+/// A transaction that nobody is left to end, taken out to be aborted.
+#[derive(Debug)]
+pub struct Orphan<M> {
+    /// Which.
+    pub id: TransactionId,
+    open: Open<M>,
+}
+
+impl<M> Orphan<M> {
+    /// The member that it runs on.
+    pub fn member(&self) -> &Arc<M> {
+        &self.open.member
+    }
+
+    /// Whether an abort has failed before.
+    pub fn is_again(&self) -> bool {
+        self.open.again.is_some()
+    }
+}
+
+/// The open transactions that one client takes part in: by session, their serials.
+#[derive(Debug, Default)]
+pub struct Own(BTreeMap<[u8; 16], u64>);
+
+impl Own {
+    /// Makes the client a user of `open`, if it is none yet.
+    fn join<M>(&mut self, session: [u8; 16], open: &mut Open<M>) {
+        // A session's next transaction takes the place of its last one here, too.
+        if self.0.insert(session, open.serial) != Some(open.serial) {
+            open.users += 1;
+        }
+    }
+
+    fn uses<M>(&self, session: &[u8; 16], open: &Open<M>) -> bool {
+        self.0.get(session) == Some(&open.serial)
     }
 }
 
 /// The open transactions of a set, whose members are `M`.
 #[derive(Debug)]
 pub struct Transactions<M> {
-    /// By session.
-    open: Mutex<HashMap<[u8; 16], Open<M>>>,
-    /// The map's length, so that sets without transactions pay one load.
+    known: Mutex<Known<M>>,
+    /// How many are open, so that sets without transactions pay one load.
     count: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Known<M> {
+    /// By session.
+    open: HashMap<[u8; 16], Open<M>>,
+    next_serial: u64,
 }
 
 impl<M> Default for Transactions<M> {
     fn default() -> Self {
-        Transactions { open: Mutex::default(), count: AtomicUsize::new(0) }
+        let known = Known { open: HashMap::new(), next_serial: 0 };
+        Transactions { known: Mutex::new(known), count: AtomicUsize::new(0) }
     }
 }
 
@@ -58,7 +132,7 @@ impl<M> Transactions<M> {
     /// Whether `id` is known to be open.
     pub fn is_open(&self, id: &TransactionId) -> bool {
         self.count.load(Ordering::Relaxed) > 0
-            && self.locked().get(&id.session).is_some_and(|open| open.number == id.number)
+            && self.locked().open.get(&id.session).is_some_and(|open| open.number == id.number)
     }
 
     /// The queue that a request stands in. Who holds something on the server never waits behind those who wait for
@@ -80,75 +154,143 @@ impl<M> Transactions<M> {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Notes a statement of `id` on `member`, by a client that took part in it before (`is_user`) or not. `step` says
-    /// what the statement does. Returns whether the client now counts as a user.
-    pub fn used(&self, id: TransactionId, member: &Arc<M>, is_user: bool, step: Step) -> bool {
-        let mut open = self.locked();
-        let known = open.get(&id.session).map(|open| open.number);
-        let is_new = known.is_none_or(|number| number < id.number);
-        if step == Step::Start && is_new && (known.is_some() || open.len() < TRACKED_MAX) {
-            let (number, member) = (id.number, member.clone());
-            open.insert(id.session, Open::new(number, member));
+    /// Notes that a statement of `id` for `member` has come and waits for a connection: its client takes part from
+    /// now on, so that the transaction is not given up meanwhile.
+    pub fn waits(&self, id: &TransactionId, member: &Arc<M>, own: &mut Own) {
+        if self.is_empty() {
+            return;
         }
-        self.count.store(open.len(), Ordering::Relaxed);
-        let Some(entry) = open.get_mut(&id.session).filter(|open| open.number == id.number) else {
-            return is_user;
-        };
-        entry.last_used = Instant::now();
-        entry.committing = step == Step::Commit;
-        entry.overdue = false;
-        entry.users += usize::from(!is_user);
-        true
-    }
-
-    /// The server ended `id`: committed, aborted, or says that there is none such.
-    pub fn ended(&self, id: &TransactionId) {
-        let mut open = self.locked();
-        if open.get(&id.session).is_some_and(|open| open.number == id.number) {
-            open.remove(&id.session);
-        }
-        self.count.store(open.len(), Ordering::Relaxed);
-    }
-
-    /// A client that used `id` has gone.
-    pub fn left(&self, id: &TransactionId) {
-        if let Some(entry) = self.locked().get_mut(&id.session).filter(|open| open.number == id.number) {
-            entry.users = entry.users.saturating_sub(1);
-            entry.last_used = Instant::now();
+        if let Some(open) = self.locked().open.get_mut(&id.session).filter(|open| open.is(id, member)) {
+            open.go_on();
+            own.join(id.session, open);
         }
     }
 
-    /// Takes out what nobody has used for `after` and nobody who used it is connected any more. What may have been
-    /// committed is forgotten; the rest is returned, to be aborted on its member.
-    pub fn take_orphans(&self, after: Duration) -> Vec<(TransactionId, Arc<M>)> {
-        let mut open = self.locked();
-        let mut orphans = Vec::new();
-        open.retain(|session, entry| {
-            let orphaned = entry.users == 0 && (entry.overdue || entry.last_used.elapsed() >= after);
-            if orphaned && !entry.committing {
-                let id = TransactionId { session: *session, number: entry.number };
-                orphans.push((id, entry.member.clone()));
+    /// Notes that a statement of `id` is sent to `member` by the client whose transactions are `own`. `step` says
+    /// what the statement does.
+    pub fn used(&self, id: &TransactionId, member: &Arc<M>, own: &mut Own, step: Step) {
+        let mut known = self.locked();
+        if step == Step::Start {
+            known.start(id, member, own);
+        }
+        self.count.store(known.open.len(), Ordering::Relaxed);
+        if let Some(open) = known.open.get_mut(&id.session).filter(|open| open.is(id, member)) {
+            open.go_on();
+            open.committing = step == Step::Commit;
+            open.over = false;
+            own.join(id.session, open);
+        }
+    }
+
+    /// `member` told one of its users that `id` has ended: committed, aborted, or that there is none such. What other
+    /// clients and other members are told says nothing: they may speak of another transaction.
+    pub fn ended(&self, id: &TransactionId, member: &Arc<M>, own: &mut Own) {
+        let mut known = self.locked();
+        let open = known.open.get(&id.session);
+        if open.is_some_and(|open| open.is(id, member) && own.uses(&id.session, open)) {
+            known.open.remove(&id.session);
+            own.0.remove(&id.session);
+        }
+        self.count.store(known.open.len(), Ordering::Relaxed);
+    }
+
+    /// `member` told one of its users that a statement of `id` failed: a server aborts the transaction then. Not
+    /// forgotten, as it stays open if the statement failed before it was looked at.
+    pub fn failed(&self, id: &TransactionId, member: &Arc<M>, own: &Own) {
+        if let Some(open) = self.locked().open.get_mut(&id.session) {
+            open.over |= open.is(id, member) && own.uses(&id.session, open);
+        }
+    }
+
+    /// Sessions were ended or killed on `member`: those of `sessions`, or all.
+    pub fn killed(&self, member: &Arc<M>, sessions: Option<&[[u8; 16]]>) {
+        if self.is_empty() {
+            return;
+        }
+        for (session, open) in &mut self.locked().open {
+            let is_meant = sessions.is_none_or(|sessions| sessions.contains(session));
+            open.over |= is_meant && Arc::ptr_eq(&open.member, member);
+        }
+    }
+
+    /// A client that took part in `own` has gone.
+    pub fn left(&self, own: &Own) {
+        if own.0.is_empty() {
+            return;
+        }
+        let mut known = self.locked();
+        for (session, serial) in &own.0 {
+            if let Some(open) = known.open.get_mut(session).filter(|open| open.serial == *serial) {
+                open.users = open.users.saturating_sub(1);
+                open.last_used = Instant::now();
             }
-            !orphaned
+        }
+    }
+
+    /// How many a shutdown waits for: those that were used within `within`, and those that are still to be aborted.
+    pub fn unfinished(&self, within: Duration) -> usize {
+        let waited_for = |open: &&Open<M>| match open.users {
+            0 => !open.over && !open.committing,
+            _ => !open.over && open.last_used.elapsed() < within,
+        };
+        self.locked().open.values().filter(waited_for).count()
+    }
+
+    /// Takes out one that nobody has used for `after` and nobody who used it is connected any more, to be aborted on
+    /// its member. What may have been committed, and what was not used for so long that it is gone, is forgotten.
+    pub fn take_orphan(&self, after: Duration) -> Option<Orphan<M>> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut known = self.locked();
+        known.open.retain(|_, open| {
+            let committed = open.is_orphan(after) && open.committing;
+            let is_untried = open.users == 0 && open.again.is_none();
+            !committed && (is_untried || open.last_used.elapsed() < FORGOTTEN_AFTER)
         });
-        // The map's order changes from run to run.
-        orphans.sort_unstable_by_key(|(id, _)| id.session);
-        self.count.store(open.len(), Ordering::Relaxed);
-        orphans
+        let orphan = known.open.iter().find(|(_, open)| open.is_orphan(after)).map(|(session, _)| *session);
+        let taken = orphan.and_then(|session| Some((session, known.open.remove(&session)?)));
+        self.count.store(known.open.len(), Ordering::Relaxed);
+        taken.map(|(session, open)| Orphan { id: TransactionId { session, number: open.number }, open })
     }
 
-    /// `id`, taken out as an orphan, could not be aborted on `member`, which may be out of reach or overloaded by those
-    /// who wait for this very transaction: it is an orphan again at the next look.
-    pub fn not_aborted(&self, id: &TransactionId, member: &Arc<M>) {
-        let mut open = self.locked();
-        // Unless its session has gone on meanwhile.
-        let entry = open.entry(id.session).or_insert_with(|| Open::new(id.number, member.clone()));
-        entry.overdue = entry.number == id.number && entry.users == 0;
-        self.count.store(open.len(), Ordering::Relaxed);
+    /// `orphan` could not be aborted: its member may be out of reach, or overloaded by those who wait for this very
+    /// transaction. It is an orphan again a little later, unless its session goes on meanwhile.
+    pub fn not_aborted(&self, mut orphan: Orphan<M>) {
+        orphan.open.again = Some(Instant::now() + AGAIN_AFTER);
+        let mut known = self.locked();
+        known.open.entry(orphan.id.session).or_insert(orphan.open);
+        self.count.store(known.open.len(), Ordering::Relaxed);
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<[u8; 16], Open<M>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, Known<M>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M> Known<M> {
+    /// Takes up a new transaction, if `id` is new and there is room.
+    fn start(&mut self, id: &TransactionId, member: &Arc<M>, own: &mut Own) {
+        let last = self.open.get(&id.session);
+        let moved = |last: &Open<M>| last.over && !Arc::ptr_eq(&last.member, member);
+        if !last.is_none_or(|last| last.number < id.number || moved(last)) {
+            return;
+        }
+        if own.0.len() >= EACH_MAX {
+            own.0.retain(|session, serial| self.open.get(session).is_some_and(|open| open.serial == *serial));
+        }
+        let is_one_more = !own.0.contains_key(&id.session);
+        let has_room = self.open.contains_key(&id.session) || self.open.len() < TRACKED_MAX;
+        if !has_room || (is_one_more && own.0.len() >= EACH_MAX) {
+            self.open.remove(&id.session);
+            return;
+        }
+        self.next_serial += 1;
+        let (serial, number, member) = (self.next_serial, id.number, member.clone());
+        let last_used = Instant::now();
+        let started =
+            Open { serial, number, member, users: 0, last_used, committing: false, over: false, again: None };
+        self.open.insert(id.session, started);
     }
 }
 
@@ -163,102 +305,5 @@ pub enum Step {
     Commit,
 }
 
-/// The open transactions that one client took part in.
-#[derive(Debug, Default)]
-pub struct TakesPart(Vec<TransactionId>);
-
-impl TakesPart {
-    /// Notes that the client sends a statement of `id` to `member`.
-    pub fn sends<M>(&mut self, open: &Transactions<M>, id: TransactionId, member: &Arc<M>, step: Step) {
-        let is_user = self.0.contains(&id);
-        if open.used(id, member, is_user, step) && !is_user {
-            // A session's next transaction ends its last one.
-            self.0.retain(|other| other.session != id.session);
-            self.0.push(id);
-        }
-    }
-
-    /// The server ended `id`.
-    pub fn ended<M>(&mut self, open: &Transactions<M>, id: &TransactionId) {
-        open.ended(id);
-        self.0.retain(|other| other != id);
-    }
-
-    /// The client has gone.
-    pub fn leave<M>(&mut self, open: &Transactions<M>) {
-        self.0.drain(..).for_each(|id| open.left(&id));
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AFTER: Duration = Duration::from_secs(10);
-
-    fn id(number: i64) -> TransactionId {
-        TransactionId { session: [1; 16], number }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_transaction_is_orphaned_when_all_who_used_it_have_been_gone_for_a_while() {
-        let (transactions, member) = (Transactions::default(), Arc::new("m"));
-        assert!(transactions.used(id(1), &member, false, Step::Start));
-        assert!(transactions.used(id(1), &member, false, Step::Continue));
-        transactions.left(&id(1));
-        tokio::time::advance(AFTER * 2).await;
-        assert!(transactions.take_orphans(AFTER).is_empty(), "one is still connected");
-        transactions.left(&id(1));
-        assert!(transactions.take_orphans(AFTER).is_empty(), "it has only just left");
-        tokio::time::advance(AFTER).await;
-        assert_eq!(transactions.take_orphans(AFTER), [(id(1), member)]);
-        assert_eq!(transactions.len(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_could_not_be_aborted_is_an_orphan_at_the_next_look_unless_it_is_used_again() {
-        let (transactions, member) = (Transactions::default(), Arc::new("m"));
-        transactions.used(id(1), &member, false, Step::Start);
-        transactions.left(&id(1));
-        tokio::time::advance(AFTER).await;
-        for _ in 0..2 {
-            assert_eq!(transactions.take_orphans(AFTER), [(id(1), member.clone())]);
-            assert!(!transactions.is_open(&id(1)));
-            transactions.not_aborted(&id(1), &member);
-            assert!(transactions.is_open(&id(1)));
-        }
-        assert!(transactions.used(id(1), &member, false, Step::Continue));
-        transactions.left(&id(1));
-        assert!(transactions.take_orphans(AFTER).is_empty());
-        transactions.used(id(2), &member, false, Step::Start);
-        transactions.not_aborted(&id(1), &member);
-        assert!(transactions.is_open(&id(2)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_may_have_been_committed_is_never_aborted() {
-        let (transactions, member) = (Transactions::default(), Arc::new("m"));
-        transactions.used(id(1), &member, false, Step::Start);
-        transactions.used(id(1), &member, true, Step::Commit);
-        transactions.left(&id(1));
-        tokio::time::advance(AFTER).await;
-        assert!(transactions.take_orphans(AFTER).is_empty());
-        assert_eq!(transactions.len(), 0);
-    }
-
-    #[tokio::test]
-    async fn the_next_transaction_of_a_session_takes_the_place_of_the_last() {
-        let (transactions, member) = (Transactions::default(), Arc::new("m"));
-        transactions.used(id(1), &member, false, Step::Start);
-        transactions.used(id(2), &member, false, Step::Start);
-        assert!(transactions.is_open(&id(2)) && !transactions.is_open(&id(1)));
-        transactions.ended(&id(1));
-        assert!(transactions.is_open(&id(2)));
-    }
-
-    #[tokio::test]
-    async fn a_statement_of_an_unknown_transaction_makes_nobody_a_user() {
-        let transactions = Transactions::default();
-        assert!(!transactions.used(id(1), &Arc::new("m"), false, Step::Continue));
-    }
-}
+mod tests;

@@ -21,8 +21,8 @@ const ENDED_BY_PEER: [io::ErrorKind; 4] = [
     io::ErrorKind::UnexpectedEof,
 ];
 
-/// A connection of `generation` broke under an exchange, `error` if the server did not just close it: the monitor looks
-/// at once.
+/// A connection of `generation` broke under an exchange, `error` if the server did not just close it: no hello is
+/// answered until the monitor, which looks at once, has seen that the member still answers.
 ///
 /// A server closes a connection for what its client sent, or because the process ends. In either case each other
 /// connection tells by itself what it is worth, before it is used again. Only one that was lost without a word, to a
@@ -36,7 +36,7 @@ pub fn connection_failed<C: Connect>(
     if error.is_some_and(|error| !ENDED_BY_PEER.contains(&error.kind())) {
         pool.clear_generation(generation, "a server connection broke");
     }
-    monitored.request_check();
+    monitored.hello.note_failure();
 }
 
 /// An error of this code, on a connection of `generation`, was passed to a client, which now knows of `version`.

@@ -45,14 +45,20 @@ codes! {
     INVALID_BSON = 22 "InvalidBSON";
     /// The request's own maxTimeMS is over.
     MAX_TIME_MS_EXPIRED = 50 "MaxTimeMSExpired";
+    /// No such cursor.
+    CURSOR_NOT_FOUND = 43 "CursorNotFound";
     /// No such command.
     COMMAND_NOT_FOUND = 59 "CommandNotFound";
     /// Options that do not go together.
     INVALID_OPTIONS = 72 "InvalidOptions";
+    /// A database or collection may not be called so.
+    INVALID_NAMESPACE = 73 "InvalidNamespace";
     /// No answer in time.
     NETWORK_TIMEOUT = 89 "NetworkTimeout";
     /// Going away; try elsewhere.
     SHUTDOWN_IN_PROGRESS = 91 "ShutdownInProgress";
+    /// A configuration that no replica set can have.
+    INVALID_REPLICA_SET_CONFIG = 93 "InvalidReplicaSetConfig";
     /// Not known here.
     COMMAND_NOT_SUPPORTED = 115 "CommandNotSupported";
     /// `client` lacks a field.
@@ -63,6 +69,8 @@ codes! {
     CLIENT_METADATA_DOCUMENT_TOO_LARGE = 185 "ClientMetadataDocumentTooLarge";
     /// A `client` document after the first hello.
     CLIENT_METADATA_CANNOT_BE_MUTATED = 186 "ClientMetadataCannotBeMutated";
+    /// The cursor was killed under the operation.
+    CURSOR_KILLED = 237 "CursorKilled";
     /// It took longer than is allowed here.
     EXCEEDED_TIME_LIMIT = 262 "ExceededTimeLimit";
     /// `apiVersion` is not known.
@@ -73,6 +81,8 @@ codes! {
     UNSUPPORTED_OP_QUERY_COMMAND = 352 "UnsupportedOpQueryCommand";
     /// A document above 16 MiB.
     BSON_OBJECT_TOO_LARGE = 10334 "BSONObjectTooLarge";
+    /// An OP_MSG without `$db`.
+    DATABASE_MISSING = 40571 "Location40571";
     /// Only one of hello's `topologyVersion` and `maxAwaitTimeMS`.
     HELLO_AWAIT_INCOMPLETE = 31368 "Location31368";
     /// A negative `topologyVersion.counter`.

@@ -25,9 +25,16 @@ impl Labels {
     pub const SYSTEM_OVERLOADED: Labels = Labels(1 << 2);
     /// The request never ran: anything may be sent once more.
     pub const RETRYABLE: Labels = Labels(1 << 3);
+    /// The change stream may be opened anew where it stood.
+    pub const RESUMABLE_STREAM: Labels = Labels(1 << 4);
 
-    const TEXTS: [&'static str; 4] =
-        ["RetryableWriteError", "TransientTransactionError", "SystemOverloadedError", "RetryableError"];
+    const TEXTS: [&'static str; 5] = [
+        "RetryableWriteError",
+        "TransientTransactionError",
+        "SystemOverloadedError",
+        "RetryableError",
+        "ResumableChangeStreamError",
+    ];
 
     /// Both sets together.
     #[must_use]

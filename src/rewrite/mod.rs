@@ -8,6 +8,7 @@
 mod client_metadata;
 mod closed_list;
 mod conn_pool_stats;
+mod database_name;
 mod error_code;
 mod errors;
 mod hello;
@@ -27,6 +28,7 @@ mod server_status;
 mod text;
 
 pub use closed_list::CLOSED_LIST;
+pub use database_name::check_database;
 pub use error_code::ErrorCode;
 pub use errors::{CommandError, Labels};
 pub use hello::{HelloAsked, HelloTemplate, Spelling, render};
@@ -35,7 +37,7 @@ pub use name_map::Rewritten;
 pub use overload::{Overload, RetryScope, max_time_passed_in_queue, overloaded, shutting_down};
 pub use reframe::{body_range, reframe};
 pub use reply::{ReplyKind, rewrite_reply, rewrite_reply_message};
-pub use request::{request_names_members, rewrite_request, rewrite_request_message};
+pub use request::{adds_torana, request_names_members, rewrite_request, rewrite_request_message};
 
 use crate::doc::DocError;
 use crate::wire::WireError;

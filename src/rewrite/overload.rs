@@ -18,6 +18,9 @@ pub enum RetryScope {
     Write,
     /// The whole transaction that this statement is part of.
     Transaction,
+    /// The change stream that this getMore may be of. Drivers resume one by this label alone (change streams
+    /// specification, "resumable error", servers from 4.4).
+    Stream,
 }
 
 impl RetryScope {
@@ -40,6 +43,7 @@ impl RetryScope {
             RetryScope::Plain => Labels::NONE,
             RetryScope::Write => Labels::RETRYABLE_WRITE,
             RetryScope::Transaction => Labels::TRANSIENT_TRANSACTION,
+            RetryScope::Stream => Labels::RESUMABLE_STREAM,
         }
     }
 }

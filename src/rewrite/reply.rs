@@ -10,6 +10,9 @@ use crate::doc::{document_length, find};
 use crate::topology::GroupNames;
 use crate::wire::Side;
 
+/// The collection of the database `local` that holds the set's configuration.
+const STORED_IN: &[u8] = b"system.replset";
+
 /// A reply that may name members. All others stream through unseen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReplyKind {
@@ -27,7 +30,7 @@ pub enum ReplyKind {
     GetDiagnosticData,
     /// `getLastError`.
     GetLastError,
-    /// find, aggregate, distinct or getMore on `local.system.replset`.
+    /// find, aggregate, distinct or getMore on `local.system.replset`, or an aggregate that joins it.
     SystemReplset,
     /// OP_REPLY to OP_QUERY or OP_GET_MORE on `local.system.replset`: each document is a configuration.
     SystemReplsetDocuments,
@@ -62,7 +65,10 @@ impl ReplyKind {
             b"getMore" => find(body, "collection")?.value.as_str()?.as_bytes(),
             _ => fields.collection?,
         };
-        (collection == b"system.replset").then_some(ReplyKind::SystemReplset)
+        // A pipeline on another collection of the database may join it. On another database it cannot (mongod 6.0:
+        // "$lookup with syntax {from: {db:<>, coll:<>},..} is not supported").
+        let joins = || fields.name == b"aggregate" && contains(body, STORED_IN);
+        (collection == STORED_IN || joins()).then_some(ReplyKind::SystemReplset)
     }
 
     fn rule(self) -> &'static Rule {
@@ -77,6 +83,10 @@ impl ReplyKind {
             ReplyKind::SystemReplset => &replset_config::STORED,
         }
     }
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
 }
 
 /// Appends the reply's document to `out` with members' names replaced by those that clients know. On an error `out`

@@ -6,7 +6,8 @@ use super::reframe::{body_range, splice};
 use super::replset_config;
 use super::rules::Rewriter;
 use crate::command::Fields;
-use crate::topology::GroupNames;
+use crate::doc::{Element, elements, find};
+use crate::topology::{GroupNames, HostPort};
 use crate::wire::Side;
 
 /// Whether the command names members, so that [`rewrite_request`] must see it. Names that the group does not know,
@@ -21,6 +22,19 @@ pub fn request_names_members(fields: &Fields<'_>) -> bool {
             | b"replSetTestEgress"
             | b"dropConnections"
     )
+}
+
+/// A member that the command would add to the set and that is torana itself: an address of its listeners at which there
+/// is no member. In the set's configuration it would make torana a member of what it stands in front of.
+pub fn adds_torana(message: &[u8], names: &GroupNames) -> Option<HostPort> {
+    let body = message.get(body_range(message, Side::Client).ok()?)?;
+    let command = elements(body).next()?.ok()?;
+    if !matches!(command.key, b"replSetReconfig" | b"replSetInitiate") {
+        return None;
+    }
+    let members = find(command.value.as_document()?, "members")?.value.as_document()?;
+    let host = |member: Element<'_>| find(member.value.as_document()?, "host")?.value.as_str()?.parse().ok();
+    elements(members).map_while(Result::ok).filter_map(host).find(|host| names.is_nobodys(host))
 }
 
 /// Appends the command to `out` with the names that clients know replaced by the members' own. On an error `out` is

@@ -105,6 +105,11 @@ impl<D: Dial> Driver<D> {
         let Some(index) = self.servers.iter().position(|server| server.id == id) else { return };
         match report {
             Report::Hello(hello) => self.on_hello(index, *hello),
+            Report::Doubtful => {
+                if let Some(server) = self.servers.get(index) {
+                    server.member.hello.note_failure();
+                }
+            }
             Report::Lost(error) => self.on_lost(index, &error),
             Report::Config(answer) => {
                 let Some(server) = self.servers.get(index) else { return };
@@ -118,8 +123,9 @@ impl<D: Dial> Driver<D> {
         let Some(server) = self.servers.get_mut(index) else { return };
         let member = server.member.clone();
         let round_trip = server.smooth(hello.round_trip);
+        let asked = hello.round_trip.and_then(|took| hello.received.checked_sub(took));
         let HelloReport { document, description, legacy, received, .. } = hello;
-        let copy = HelloCopy { document, description, legacy, received, round_trip };
+        let copy = HelloCopy { document, description, legacy, asked, received, round_trip };
         if member.hello.latest().is_some_and(|old| !copy.may_replace(&old)) {
             return;
         }
@@ -141,7 +147,7 @@ impl<D: Dial> Driver<D> {
         let member = server.member.clone();
         member.monitor_failed();
         member.hello.lose();
-        let actions = self.state.on_lost(&member.name, error.to_string(), Instant::now());
+        let actions = self.state.on_lost(&member.name, error.into(), Instant::now());
         self.warn(index, error.to_string());
         self.carry_out(actions);
     }
@@ -206,8 +212,8 @@ impl<D: Dial> Driver<D> {
             Action::Check(address) => return self.request(&address, |member| member.request_check()),
             Action::Added(address) => member(&address).map(TopologyEvent::MemberAdded),
             Action::Removed(address) => member(&address).map(TopologyEvent::MemberRemoved),
-            Action::Lost(address, cause) => {
-                member(&address).map(|member| TopologyEvent::MemberLost { member, cause })
+            Action::Lost(address, loss) => {
+                member(&address).map(|member| TopologyEvent::MemberLost { member, loss })
             }
             Action::Recovered(address) => member(&address).map(TopologyEvent::MemberRecovered),
             Action::Restarted(address) => member(&address).map(TopologyEvent::ServerRestarted),

@@ -3,7 +3,29 @@
 use std::sync::Arc;
 
 use super::member::Member;
+use super::probe_error::ProbeError;
 use super::set_state::PrimaryChange;
+
+/// Why a member is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// As a text that follows the member's name.
+    pub cause: String,
+    /// It is silent, and its connections are open: what is in flight on them may never end.
+    pub is_silent: bool,
+}
+
+impl From<String> for Loss {
+    fn from(cause: String) -> Loss {
+        Loss { cause, is_silent: false }
+    }
+}
+
+impl From<&ProbeError> for Loss {
+    fn from(error: &ProbeError) -> Loss {
+        Loss { cause: error.to_string(), is_silent: matches!(error, ProbeError::TimedOut { .. }) }
+    }
+}
 
 /// A change of the set. Before an event is sent, `Topology::members` and the members' hellos show what it says.
 #[derive(Debug, Clone)]
@@ -16,8 +38,8 @@ pub enum TopologyEvent {
     MemberLost {
         /// Who.
         member: Arc<Member>,
-        /// Why, as a text that follows the member's name.
-        cause: String,
+        /// Why.
+        loss: Loss,
     },
     /// It answers: for the first time, or again.
     MemberRecovered(Arc<Member>),

@@ -68,6 +68,13 @@ impl HelloCell {
         }
     }
 
+    /// A connection to the member broke: no copy that was asked for before proves that it answers. The monitor is asked
+    /// at once.
+    pub fn note_failure(&self) {
+        self.noted().fail(Instant::now());
+        self.requests.check();
+    }
+
     /// The newest copy that is not older than anything noted: at once as a rule, else as soon as the monitor, asked
     /// at once, has it. `None` when the member is lost, or at `deadline`. Cancel safe.
     pub async fn at_least_noted(&self, deadline: Instant) -> Option<Arc<HelloCopy>> {

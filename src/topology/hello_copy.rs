@@ -16,6 +16,8 @@ pub struct HelloCopy {
     /// Whether it answers the legacy command (`ismaster` instead of `isWritablePrimary`): true only for servers that
     /// do not know `hello`.
     pub legacy: bool,
+    /// When it was asked for; `None` if the server pushed it, which it may have done long before it was read.
+    pub asked: Option<Instant>,
     /// When it arrived.
     pub received: Instant,
     /// The server's round-trip time, smoothed (EWMA, alpha 0.2); zero before the first measurement.

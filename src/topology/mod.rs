@@ -33,7 +33,7 @@ mod shared;
 pub use address::{AddressError, DEFAULT_PORT, HostPort};
 pub use description::{DescriptionError, ElectionId, MemberKind, ServerDescription, TopologyVersion};
 pub use dial::{Dial, DialError, TcpDial};
-pub use event::TopologyEvent;
+pub use event::{Loss, TopologyEvent};
 pub use handle::Topology;
 pub use hello_cell::{HelloCell, HelloState};
 pub use hello_copy::HelloCopy;

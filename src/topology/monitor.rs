@@ -51,6 +51,9 @@ pub(super) enum Report {
     Hello(Box<HelloReport>),
     /// The server's answer for the configuration.
     Config(ConfigAnswer),
+    /// A connection ended, and the server is tried again before it counts as lost: until then nothing known of it is
+    /// sure.
+    Doubtful,
     /// The server does not answer. Reported again for each attempt that fails.
     Lost(ProbeError),
 }
@@ -93,6 +96,7 @@ impl<D: Dial> Monitor<D> {
             if retry && error.is_broken() {
                 tracing::debug!(member = %self.address, "monitoring connection: {error}; trying once more");
                 within = within.min(RETRY_WITHIN);
+                self.report(Report::Doubtful).await;
             } else {
                 self.report(Report::Lost(error)).await;
             }

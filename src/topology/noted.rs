@@ -1,7 +1,9 @@
-//! The topologyVersions that clients were shown, other than by the copies themselves.
+//! What clients know that a copy may not: topologyVersions that they were shown in errors, and that the member failed.
 //!
 //! A driver drops a hello that is older than an error's topologyVersion it has seen (SDAM specification), so after
-//! an error was passed through, no hello may be answered from a copy that is older than that error.
+//! an error was passed through, no hello may be answered from a copy that is older than that error. A driver whose
+//! connection broke asks the member at once, and retries once: told by an old copy that all is well, it would retry on
+//! the member that has just died.
 
 use tokio::time::Instant;
 
@@ -15,6 +17,8 @@ const PROCESSES_MAX: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Noted {
     ahead: Vec<(TopologyVersion, Instant)>,
+    /// When a connection last broke, until a copy was asked for since.
+    failed: Option<Instant>,
 }
 
 impl Noted {
@@ -40,10 +44,16 @@ impl Noted {
         true
     }
 
+    /// A connection to the member broke at `now`.
+    pub(super) fn fail(&mut self, now: Instant) {
+        self.failed = Some(now);
+    }
+
     /// `copy` arrived. True if it reaches all that was noted.
     pub(super) fn reached_by(&mut self, copy: &HelloCopy) -> bool {
+        self.failed = self.failed.filter(|at| copy.asked.is_none_or(|asked| asked < *at));
         self.ahead.retain(|(version, at)| !reaches(copy, version, *at));
-        self.ahead.is_empty()
+        self.ahead.is_empty() && self.failed.is_none()
     }
 }
 

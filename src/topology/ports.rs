@@ -4,6 +4,7 @@
 //! left. Pure: it opens nothing. Called by the owner of the listeners on each change of members.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use super::address::HostPort;
 use super::names::GroupNames;
@@ -92,8 +93,8 @@ impl PortMap {
         self.assignments.clear();
         let mut result = Ok(());
         for (member, id) in members {
-            let fixed = self.options.overrides.get(member).cloned().unwrap_or_default();
-            let listen = match fixed.listen {
+            let fixed = self.options.overrides.get(member).and_then(|fixed| fixed.listen.clone());
+            let listen = match fixed {
                 Some(listen) => listen,
                 None => match self.port(member, *id) {
                     Ok(port) => HostPort::new(self.options.listen.host(), port),
@@ -103,9 +104,7 @@ impl PortMap {
                     }
                 },
             };
-            let advertise =
-                fixed.advertise.unwrap_or_else(|| HostPort::new(&self.options.advertise, listen.port()));
-            self.assignments.push(Assignment { member: member.clone(), listen, advertise });
+            self.assignments.push(self.placed(member, listen));
         }
         result.map(|()| self.assignments.as_slice())
     }
@@ -115,10 +114,36 @@ impl PortMap {
         &self.assignments
     }
 
-    /// The names of both sides, for rewriting.
+    /// The names of both sides, for rewriting; those of members that were removed, too.
     pub fn names(&self) -> GroupNames {
         let pair = |a: &Assignment| (a.member.spelled().to_owned(), a.advertise.to_string());
-        GroupNames::new(self.assignments.iter().map(pair))
+        let placed = |member: &HostPort| self.assignments.iter().any(|assigned| assigned.member == *member);
+        let slots = self
+            .slots
+            .iter()
+            .map(|slot| (&slot.member, HostPort::new(self.options.listen.host(), slot.port)));
+        let fixed = self.options.overrides.iter();
+        let fixed = fixed.filter_map(|(member, fixed)| Some((member, fixed.listen.clone()?)));
+        let gone = slots.chain(fixed).filter(|(member, _)| !placed(member));
+        let former = gone.map(|(member, listen)| pair(&self.placed(member, listen)));
+        GroupNames::new(self.assignments.iter().map(pair)).with_former(former)
+    }
+
+    /// Where the group listens or may listen, and what it is called there: hosts and consecutive ports.
+    pub fn own_addresses(&self) -> Vec<(String, RangeInclusive<u16>)> {
+        let PortOptions { listen, advertise, span, overrides } = &self.options;
+        let ports = listen.port()..=listen.port().saturating_add(span.saturating_sub(1));
+        let mut own = vec![(advertise.clone(), ports.clone()), (listen.host().to_owned(), ports)];
+        for fixed in overrides.values().flat_map(|fixed| [&fixed.listen, &fixed.advertise]).flatten() {
+            own.push((fixed.host().to_owned(), fixed.port()..=fixed.port()));
+        }
+        own
+    }
+
+    fn placed(&self, member: &HostPort, listen: HostPort) -> Assignment {
+        let fixed = self.options.overrides.get(member).and_then(|fixed| fixed.advertise.clone());
+        let advertise = fixed.unwrap_or_else(|| HostPort::new(&self.options.advertise, listen.port()));
+        Assignment { member: member.clone(), listen, advertise }
     }
 
     fn free_and_rename(&mut self, members: &[(HostPort, Option<i64>)]) {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::address::HostPort;
 use super::description::{ElectionId, MemberKind, ServerDescription};
 use super::elections::Elections;
+use super::event::Loss;
 use super::membership::{ConfigAnswer, Membership, View};
 use super::set_config::ConfigMember;
 
@@ -41,7 +42,7 @@ pub enum Action {
     /// It no longer belongs to the set.
     Removed(HostPort),
     /// A member answers no more.
-    Lost(HostPort, String),
+    Lost(HostPort, Loss),
     /// A member answers: for the first time, or again.
     Recovered(HostPort),
     /// A member's process is another than before.
@@ -141,7 +142,7 @@ impl SetState {
         if let Some(index) = self.position(from) {
             match self.judge(hello) {
                 Ok(()) => self.accept(index, hello, now, &mut actions),
-                Err(why) => self.lose(index, why, &mut actions),
+                Err(why) => self.lose(index, why.into(), &mut actions),
             }
             self.settle(now, &mut actions);
         }
@@ -149,10 +150,10 @@ impl SetState {
     }
 
     /// A server closed its connection, did not answer in time, or could not be reached.
-    pub fn on_lost(&mut self, from: &HostPort, cause: String, now: Instant) -> Vec<Action> {
+    pub fn on_lost(&mut self, from: &HostPort, loss: Loss, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         if let Some(index) = self.position(from) {
-            self.lose(index, cause, &mut actions);
+            self.lose(index, loss, &mut actions);
             self.settle(now, &mut actions);
         }
         actions
@@ -230,16 +231,16 @@ impl SetState {
         }
     }
 
-    fn lose(&mut self, index: usize, cause: String, actions: &mut Vec<Action>) {
+    fn lose(&mut self, index: usize, loss: Loss, actions: &mut Vec<Action>) {
         let Some(server) = self.servers.get_mut(index) else { return };
         let was_up = std::mem::replace(&mut server.up, false);
         server.attempted = true;
         server.kind = MemberKind::Unknown;
-        server.error = Some(cause.clone());
+        server.error = Some(loss.cause.clone());
         let address = server.address.clone();
         self.membership.forget_question(&address);
         if was_up && self.is_member(&address) {
-            actions.push(Action::Lost(address, cause));
+            actions.push(Action::Lost(address, loss));
         }
     }
 

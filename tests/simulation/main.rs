@@ -34,7 +34,7 @@
 //! | the relief queue is as short as the other (found in torana by this test) | 4 |
 //!
 //! Two more faults of torana were found while this was written, and are too rare for these seeds to show again. They
-//! have tests of their own: an abort that was tried once (`transactions.rs`), and a member removed and added again
+//! have tests of their own: an abort that was tried once (`transactions/tests.rs`), and a member removed and added again
 //! between two looks (`roster.rs`).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -60,7 +60,7 @@ use std::time::Instant;
 use scenario::{PANICS, run};
 
 /// Seeds in a usual run.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 200;
 
 /// Seeds that have found a fault of torana, by what it was. Their course changes with the simulation: whoever changes
 /// it plants the fault again and notes a seed that finds it then.

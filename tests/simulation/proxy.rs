@@ -9,23 +9,26 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 use torana::pool::{CheckoutError, Class, Pool, PoolOptions};
 use torana::proxy::count::Count;
 use torana::proxy::roster::{Roster, Served};
-use torana::proxy::transactions::Transactions;
+use torana::proxy::transactions::{Orphan, Transactions};
 use torana::topology::{HostPort, Member, Topology, TopologyEvent, TopologyOptions};
 
 use crate::held::Held;
 use crate::ledger::{Lane, Ledger, Observer};
 use crate::monitoring::SimDial;
-use crate::node::{Transaction, transaction_id};
+use crate::node::Transaction;
 use crate::request::{Op, Request};
 use crate::wire::SimConnector;
 use crate::world::World;
 
 /// `limits.transaction_orphan_timeout`.
 pub const ORPHANED_AFTER: Duration = Duration::from_secs(2);
+
+/// `reaper::WITHIN`.
+const ABORT_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often `set.rs` looks for orphans.
 const TICK: Duration = Duration::from_secs(1);
@@ -43,6 +46,8 @@ pub struct SimMember {
     pub drained: Count,
     pub is_removed: AtomicBool,
     removed: Notify,
+    /// What is in flight is given up.
+    pub given_up: Notify,
     pub wait_timeout: Duration,
     /// Awaiting operations have connections of their own.
     pub has_extra: bool,
@@ -61,14 +66,20 @@ impl SimMember {
 pub struct Serving(pub Arc<SimMember>);
 
 impl Served for Serving {
-    type Connect = SimConnector;
-
     fn monitored(&self) -> &Arc<Member> {
         &self.0.monitored
     }
 
-    fn each_pool(&self, act: impl Fn(&Pool<SimConnector>)) {
-        act(&self.0.pool);
+    fn pause(&self, cause: &str) {
+        self.0.pool.pause(cause);
+    }
+
+    fn resume(&self) {
+        self.0.pool.resume();
+    }
+
+    fn clear(&self, cause: &str) {
+        self.0.pool.clear(cause);
     }
 }
 
@@ -132,11 +143,16 @@ impl Proxy {
                 self.follow();
                 sleep(self.bind_time).await;
             }
-            TopologyEvent::MemberLost { member, cause } => {
+            TopologyEvent::MemberLost { member, loss } => {
                 let port = member.name.port();
                 let is_excused = self.world.is_excused(port, Instant::now());
-                self.world.check(is_excused, || format!("{port} is lost without a fault: {cause}"));
+                self.world.check(is_excused, || format!("{port} is lost without a fault: {}", loss.cause));
                 self.expect_nobody_waits(member);
+                if loss.is_silent
+                    && let Some(served) = self.served(member)
+                {
+                    served.given_up.notify_waiters();
+                }
             }
             TopologyEvent::MemberRecovered(member) => self.expect_open(member),
             _ => {}
@@ -166,6 +182,7 @@ impl Proxy {
                 drained: Count::default(),
                 is_removed: AtomicBool::new(false),
                 removed: Notify::new(),
+                given_up: Notify::new(),
                 wait_timeout: self.options.wait_timeout,
                 has_extra: self.options.awaiting_max.is_some(),
             };
@@ -184,12 +201,12 @@ impl Proxy {
         self.roster.lock().unwrap().get(primary.name.spelled()).map(|serving| serving.0.clone())
     }
 
-    fn served(&self, member: &Member) -> Option<Arc<SimMember>> {
-        self.roster.lock().unwrap().get(member.name.spelled()).map(|serving| serving.0.clone())
+    fn served(&self, member: &Arc<Member>) -> Option<Arc<SimMember>> {
+        self.roster.lock().unwrap().serving(member).map(|serving| serving.0.clone())
     }
 
     /// Who waited when the member was lost has been told by the next moment.
-    fn expect_nobody_waits(&self, member: &Member) {
+    fn expect_nobody_waits(&self, member: &Arc<Member>) {
         let Some(served) = self.served(member) else { return };
         let (world, before) = (self.world.clone(), served.ledger.resumes());
         tokio::spawn(async move {
@@ -201,7 +218,7 @@ impl Proxy {
     }
 
     /// A checkout may wait for a connection again, and is not refused.
-    fn expect_open(&self, member: &Member) {
+    fn expect_open(&self, member: &Arc<Member>) {
         let Some(served) = self.served(member) else { return };
         let mut checkout = pin!(served.pool.check_out(Class::Relief, Some(Instant::now())));
         if let Poll::Ready(answer) = checkout.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -227,17 +244,20 @@ impl Proxy {
         self.in_use.lock().unwrap().remove(&transaction);
     }
 
-    /// As `SetRunner::on_tick`.
+    /// As `reaper::reap`, but all at once.
     fn abort_orphans(self: &Arc<Self>) {
-        for (id, member) in self.transactions.take_orphans(ORPHANED_AFTER) {
-            tokio::spawn(abort(self.clone(), member, (id.session[0], id.number)));
-        }
+        let taken = std::iter::from_fn(|| self.transactions.take_orphan(ORPHANED_AFTER));
+        let mut orphans: Vec<_> = taken.collect();
+        // They come in an order that changes from run to run.
+        orphans.sort_unstable_by_key(|orphan| orphan.id.session);
+        orphans.into_iter().for_each(|orphan| drop(tokio::spawn(abort(self.clone(), orphan))));
     }
 }
 
-/// As `abort` of `set.rs`.
-async fn abort(proxy: Arc<Proxy>, member: Arc<SimMember>, transaction: Transaction) {
-    let world = &proxy.world;
+/// As `reaper::abort`.
+async fn abort(proxy: Arc<Proxy>, orphan: Orphan<SimMember>) {
+    let (world, member) = (&proxy.world, orphan.member().clone());
+    let transaction = (orphan.id.session[0], orphan.id.number);
     world.note(|| format!("torana: aborts {transaction:?} on {}", member.port));
     let is_in_use = proxy.in_use.lock().unwrap().contains(&transaction);
     world.check(!is_in_use, || format!("{transaction:?} is aborted, and its client is still there"));
@@ -249,25 +269,30 @@ async fn abort(proxy: Arc<Proxy>, member: Arc<SimMember>, transaction: Transacti
     world.check(elsewhere.is_empty(), || {
         format!("{transaction:?} is aborted on {} and open on {elsewhere:?}", member.port)
     });
-    let server = Held::check_out(world, &member, Lane::Relief, true, None).await;
-    if let Err(CheckoutError::Closed) = server {
-        return;
+    match timeout(ABORT_WITHIN, try_abort(&proxy, &member, transaction)).await {
+        Ok(Ok(()) | Err(Some(CheckoutError::Closed))) => {}
+        _ => proxy.transactions.not_aborted(orphan),
     }
+}
+
+async fn try_abort(
+    proxy: &Proxy,
+    member: &Arc<SimMember>,
+    transaction: Transaction,
+) -> Result<(), Option<CheckoutError>> {
+    let mut server = Held::check_out(&proxy.world, member, Lane::Relief, true, None).await.map_err(Some)?;
     let request = proxy.own_request(Op::Abort(transaction));
-    if let Ok(mut server) = server {
-        server.send(&request);
-        if server.receive(&request).await.is_ok() {
-            return server.finish();
-        }
-    }
-    proxy.transactions.not_aborted(&transaction_id(transaction), &member);
+    server.send(&request);
+    server.receive(&request).await.map_err(|_| None)?;
+    server.finish();
+    Ok(())
 }
 
 fn told(event: &TopologyEvent) -> String {
     match event {
         TopologyEvent::MemberAdded(member) => format!("{} added", member.name),
         TopologyEvent::MemberRemoved(member) => format!("{} removed", member.name),
-        TopologyEvent::MemberLost { member, cause } => format!("{} lost: {cause}", member.name),
+        TopologyEvent::MemberLost { member, loss } => format!("{} lost: {}", member.name, loss.cause),
         TopologyEvent::MemberRecovered(member) => format!("{} answers", member.name),
         TopologyEvent::ServerRestarted(member) => format!("{} restarted", member.name),
         TopologyEvent::PrimaryChanged(change) => {

@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep};
 use torana::pool::{Class, CloseReason};
-use torana::proxy::transactions::{Step, TakesPart};
+use torana::proxy::transactions::{Own, Step};
 use torana::proxy::verdict;
 use torana::topology::TopologyVersion;
 
@@ -34,7 +34,7 @@ pub struct Session {
     proxy: Arc<Proxy>,
     id: u64,
     pub dice: SmallRng,
-    part: TakesPart,
+    part: Own,
     own: Vec<Transaction>,
     requests: u64,
     transactions: i64,
@@ -45,7 +45,7 @@ pub struct Session {
 impl Session {
     pub fn new(proxy: Arc<Proxy>, id: u64, seed: u64) -> Session {
         let dice = SmallRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(id));
-        let (part, own) = (TakesPart::default(), Vec::new());
+        let (part, own) = (Own::default(), Vec::new());
         Session { proxy, id, dice, part, own, requests: 0, transactions: 0, done: 0 }
     }
 
@@ -55,7 +55,7 @@ impl Session {
 
     /// The client's connection is gone, however that came.
     pub fn leave(&mut self) {
-        self.part.leave(&self.proxy.transactions);
+        self.proxy.transactions.left(&std::mem::take(&mut self.part));
         self.own.drain(..).for_each(|transaction| self.proxy.parts_with(transaction));
     }
 
@@ -141,6 +141,9 @@ impl Session {
             Class::Ordinary => Lane::Ordinary,
             Class::Relief => Lane::Relief,
         };
+        if let Some(id) = &id {
+            self.proxy.transactions.waits(id, member, &mut self.part);
+        }
         let deadline = self.dice.random_ratio(1, 10).then(|| Instant::now() + self.millis(1..=1000));
         let request = self.request(op);
         let held = Held::check_out(&self.proxy.world, member, lane, frees_others, deadline).await;
@@ -160,7 +163,7 @@ impl Session {
                 self.own.push(transaction);
                 proxy.takes_part(transaction);
             }
-            self.part.sends(&proxy.transactions, transaction_id(transaction), &member, step);
+            proxy.transactions.used(&transaction_id(transaction), &member, &mut self.part, step);
         }
         let sent = Instant::now();
         held.send(&request);
@@ -169,6 +172,7 @@ impl Session {
             biased;
             reply = held.receive(&request) => reply,
             () = member.until_removed() => return Err(Ended),
+            () = member.given_up.notified() => return Err(Ended),
             () = sleep(patience) => {
                 let may_close = self.dice.random_bool(0.5);
                 orphan::adopt(&proxy, held, request, may_close);
@@ -213,7 +217,7 @@ impl Session {
     /// As `exchange::note_outcome`.
     fn take_note(
         &mut self,
-        member: &SimMember,
+        member: &Arc<SimMember>,
         request: &Request,
         code: Answer,
         generation: u64,
@@ -223,17 +227,18 @@ impl Session {
             verdict::error_passed(&member.pool, &member.monitored, generation, code, Some(version));
         }
         let Some((transaction, _)) = request.op.statement() else { return };
-        let ends = matches!(request.op, Op::Commit(_) | Op::Abort(_));
+        let (id, is_commit) = (transaction_id(transaction), matches!(request.op, Op::Commit(_)));
         let is_over = match code {
-            None => ends,
-            Some(NO_SUCH_TRANSACTION) => true,
-            // TransientTransactionError stands on whatever ends a transaction but a commit.
-            Some(_) => !matches!(request.op, Op::Commit(_)) || code == Some(WRITE_CONFLICT),
+            None => is_commit || matches!(request.op, Op::Abort(_)),
+            Some(code) => code == NO_SUCH_TRANSACTION,
         };
         if is_over {
-            self.part.ended(&self.proxy.transactions, &transaction_id(transaction));
+            self.proxy.transactions.ended(&id, member, &mut self.part);
             self.own.retain(|own| *own != transaction);
             self.proxy.parts_with(transaction);
+        } else if code.is_some() && (!is_commit || code == Some(WRITE_CONFLICT)) {
+            // TransientTransactionError stands on whatever ends a transaction but a commit.
+            self.proxy.transactions.failed(&id, member, &self.part);
         }
     }
 }

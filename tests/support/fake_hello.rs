@@ -34,13 +34,17 @@ pub(super) fn answer(shared: &Shared, peer: &mut Peer, request: &Message) -> The
             state.monitoring == Monitoring::Answers && known.is_some_and(|known| known == state.counter)
         });
         let (monitoring, counter) = (state.monitoring, state.counter);
+        let tells_connections = state.tells_connections;
         drop(state);
         match monitoring {
             Monitoring::Closes => return Then::Close,
             Monitoring::Silent => return Then::Next,
             Monitoring::Answers => {}
         }
-        let body = hello(&shared.address, peer.id(), counter);
+        let mut body = hello(&shared.address, peer.id(), counter);
+        if !tells_connections {
+            body.remove("connectionId");
+        }
         if !streams {
             return peer.reply(request, body);
         }

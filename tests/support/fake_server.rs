@@ -48,6 +48,8 @@ pub(super) struct State {
     pub monitoring: Monitoring,
     /// topologyVersion's counter.
     pub counter: i64,
+    /// Whether hello tells a connection's number, as servers before 4.2 do not.
+    pub tells_connections: bool,
     refuses: bool,
     stops_reading: bool,
 }
@@ -86,6 +88,7 @@ impl FakeServer {
             open: HashMap::new(),
             monitoring: Monitoring::Answers,
             counter: 1,
+            tells_connections: true,
             refuses: false,
             stops_reading: false,
         };
@@ -133,6 +136,11 @@ impl FakeServer {
     /// Counts topologyVersion up: streamed and awaited hellos are answered.
     pub fn change_topology(&self) {
         self.shared.change(|state| state.counter += 1);
+    }
+
+    /// Says hello without the connection's number from now on.
+    pub fn hide_connections(&self) {
+        self.shared.lock().tells_connections = false;
     }
 
     /// From now on new connections are closed as soon as they are accepted, or no longer.

@@ -1,10 +1,10 @@
 //! One client: a connection at a time, an operation at a time, each reply judged.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -20,6 +20,9 @@ use crate::wire;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Before another attempt to connect.
 const RECONNECT_AFTER: Duration = Duration::from_millis(20);
+/// How long a request may take to get to the server, and how often that is looked at.
+const ARRIVES_WITHIN: Duration = Duration::from_millis(500);
+const ARRIVAL_LOOK: Duration = Duration::from_micros(200);
 /// Documents that a client remembers having stored.
 const KNOWN_MAX: usize = 200;
 /// Requests written at once.
@@ -39,7 +42,7 @@ pub struct Client<'t> {
     sequence: i64,
     request_id: i32,
     known: VecDeque<i64>,
-    stream: Option<TcpStream>,
+    stream: Option<BufReader<TcpStream>>,
 }
 
 /// How an operation ended, other than by its answer.
@@ -81,7 +84,7 @@ impl<'t> Client<'t> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(&request::hello(1)?)?;
-        let mut reply = Vec::new();
+        let (mut reply, mut stream) = (Vec::new(), BufReader::new(stream));
         if !read_message(&mut stream, &mut reply)? {
             bail!("closed");
         }
@@ -183,6 +186,9 @@ impl<'t> Client<'t> {
 
     /// An operation that this client does not see the end of.
     fn cut(&mut self) -> Turn<()> {
+        if self.dice.below(4) == 0 {
+            return self.cut_on_server();
+        }
         let id = self.next_request_id();
         let request = match self.dice.below(6) {
             0 => request::insert(id, 0, self.fresh()),
@@ -213,6 +219,26 @@ impl<'t> Client<'t> {
         self.leave()
     }
 
+    /// Leaves when the request is surely with the server and its reply is surely not out. Of those that only leave at
+    /// once most are still in torana's queue, since there are many more clients than connections.
+    fn cut_on_server(&mut self) -> Turn<()> {
+        let nonce = self.stored();
+        let id = if self.dice.below(2) == 0 { request::CHECKED_REQUEST_ID } else { self.next_request_id() };
+        // Mostly within torana's patience with what a client leaves behind, sometimes beyond it.
+        let hold = if self.dice.below(50) == 0 { 80_000 } else { 1_000 + self.dice.below(3_000) };
+        self.ask(&request::find_held(id, nonce, Duration::from_micros(hold)))?;
+        let until = Instant::now() + ARRIVES_WITHIN;
+        while !self.tally.take_arrived(nonce) {
+            if Instant::now() > until {
+                return self.leave();
+            }
+            sleep(ARRIVAL_LOOK);
+        }
+        self.tally.cut_on_server.add();
+        sleep(Duration::from_micros(self.dice.below(hold / 2)));
+        self.leave()
+    }
+
     fn read_some(&mut self) {
         let mut part =
             vec![0; 1 + self.dice.below(if self.dice.clone().below(2) == 0 { 40 } else { 60_000 }) as usize];
@@ -227,7 +253,7 @@ impl<'t> Client<'t> {
         self.tally.cut.add();
         if let (Some(stream), 0) = (&self.stream, self.dice.below(2)) {
             // Without it the connection just ends more politely.
-            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            let _ = socket2::SockRef::from(stream.get_ref()).set_linger(Some(Duration::ZERO));
         }
         Err(Ended::Connection)
     }
@@ -238,7 +264,7 @@ impl<'t> Client<'t> {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Turn<()> {
-        let sent = self.stream.as_mut().map(|stream| stream.write_all(bytes));
+        let sent = self.stream.as_mut().map(|stream| stream.get_mut().write_all(bytes));
         match sent {
             Some(Ok(())) => Ok(()),
             _ => {

@@ -1,10 +1,11 @@
 //! A server that answers every operation with the document that its nonce stands for, and looks at what it is asked: a request that
 //! holds bytes of two clients is a mix-up too, and only the server can see it.
 
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use bson::{Document, doc};
@@ -45,7 +46,8 @@ impl Connection<'_> {
     fn serve(mut self, number: usize) -> Result<()> {
         self.stream.set_nodelay(true)?;
         let mut message = Vec::new();
-        while read_message(&mut self.stream, &mut message)? {
+        let mut requests = BufReader::new(self.stream.try_clone()?);
+        while read_message(&mut requests, &mut message)? {
             let Some(header) = Header::read(&message)? else { break };
             let body = wire::body(&message).ok_or_else(|| anyhow!("no command"))?;
             let name = wire::elements(body).next().map(|element| element.key).unwrap_or_default();
@@ -76,6 +78,10 @@ impl Connection<'_> {
     fn answer(&mut self, header: Header, message: &[u8], name: &[u8], comment: &Comment) -> Result<()> {
         if let Err(what) = check(message, name, comment.nonce) {
             self.tally.found(format!("the server was sent {what}"));
+        }
+        if !comment.hold.is_zero() {
+            self.tally.arrived(comment.nonce);
+            thread::sleep(comment.hold);
         }
         let flags = wire::flag_bits(message);
         if flags & wire::MORE_TO_COME != 0 {
@@ -122,8 +128,11 @@ fn reply(name: &[u8], nonce: i64, open: bool) -> Document {
 
 /// What a client's command says of itself.
 pub struct Comment {
-    nonce: i64,
+    /// Whose it is.
+    pub nonce: i64,
     last: bool,
+    /// How long its reply is held back; not zero if its client waits for it to arrive.
+    pub hold: Duration,
 }
 
 /// The comment of a client's operation; `None` for torana's own commands.
@@ -131,7 +140,9 @@ pub fn comment(body: &[u8]) -> Option<Comment> {
     let comment = wire::find_element(body, "comment")?;
     let nonce = wire::find_element(comment.value, "nonce").and_then(|nonce| identity::number(&nonce))?;
     let last = wire::find_element(comment.value, "last").is_some_and(|last| last.value == [1]);
-    Some(Comment { nonce, last })
+    let hold = wire::find_element(comment.value, "hold").and_then(|hold| identity::number(&hold));
+    let hold = Duration::from_micros(hold.and_then(|micros| micros.try_into().ok()).unwrap_or(0));
+    Some(Comment { nonce, last, hold })
 }
 
 /// Whether all of a request belongs to `nonce`.

@@ -1,6 +1,8 @@
 //! Whose a document is. The nonce says it, and everything else in the document follows from the nonce, so that a single byte of
 //! somebody else's shows.
 
+use std::sync::LazyLock;
+
 use bson::{Document, doc};
 
 use crate::wire;
@@ -12,6 +14,8 @@ pub const LARGE_EVERY: i64 = 128;
 /// One in so many does not fit one read buffer of torana (16 KiB).
 const MIDDLE_EVERY: i64 = 16;
 const LARGE_LEN: usize = 200_000;
+/// Letters from a to w: a prime number, so that no power of two brings two documents into step.
+const CYCLE_LEN: usize = 23;
 const MIDDLE_LEN: usize = 20_000;
 
 /// The nonce of document number `sequence` of `client`.
@@ -32,14 +36,17 @@ fn fill_len(nonce: i64) -> usize {
     }
 }
 
-fn fill_byte(nonce: i64, index: usize) -> u8 {
-    b'a' + ((nonce as usize).wrapping_mul(7).wrapping_add(index) % 23) as u8
+/// The letters that a document of `nonce` is filled with: a cycle that begins elsewhere for each of its neighbours.
+fn fill(nonce: i64) -> &'static str {
+    static LETTERS: LazyLock<String> =
+        LazyLock::new(|| ('a'..='w').cycle().take(LARGE_LEN + CYCLE_LEN).collect());
+    let begin = nonce.wrapping_mul(7).rem_euclid(CYCLE_LEN as i64) as usize;
+    LETTERS.get(begin..begin + fill_len(nonce)).unwrap_or_default()
 }
 
 /// The document that `nonce` stands for.
 pub fn document(nonce: i64) -> Document {
-    let fill: String = (0..fill_len(nonce)).map(|index| char::from(fill_byte(nonce, index))).collect();
-    doc! { "_id": nonce, "client": client_of(nonce), "nonce": nonce, "fill": fill }
+    doc! { "_id": nonce, "client": client_of(nonce), "nonce": nonce, "fill": fill(nonce) }
 }
 
 /// The nonce of a document, if all that is in it belongs to that nonce; otherwise what does not.
@@ -51,13 +58,15 @@ pub fn check(document: &[u8]) -> Result<i64, String> {
     if id != nonce || client != client_of(nonce) {
         return Err(format!("a document with _id {id:#x}, client {client}, nonce {nonce:#x}"));
     }
-    let fill = wire::find_element(document, "fill").and_then(|fill| fill.value.get(4..)?.split_last());
-    let Some((_, fill)) = fill else { return Err(format!("document {nonce:#x} without fill")) };
-    let foreign = fill.iter().enumerate().position(|(index, byte)| *byte != fill_byte(nonce, index));
-    match foreign {
-        Some(at) => Err(format!("document {nonce:#x} with foreign bytes from {at} of {}", fill.len())),
-        None if fill.len() != fill_len(nonce) => Err(format!("document {nonce:#x} cut short")),
-        None => Ok(nonce),
+    let found = wire::find_element(document, "fill").and_then(|fill| fill.value.get(4..)?.split_last());
+    let Some((_, found)) = found else { return Err(format!("document {nonce:#x} without fill")) };
+    let own = fill(nonce).as_bytes();
+    if found == own {
+        return Ok(nonce);
+    }
+    match found.iter().zip(own).position(|(found, own)| found != own) {
+        Some(at) => Err(format!("document {nonce:#x} with foreign bytes from {at} of {}", found.len())),
+        None => Err(format!("document {nonce:#x} of {} bytes in place of {}", found.len(), own.len())),
     }
 }
 

@@ -132,7 +132,7 @@ fn conclude(name: &str, tally: &Tally, torana: &Torana, took: Duration, count: u
     }
     println!("figure mixup {name} time: {:.1} s", took.as_secs_f64());
     if let Some(found) = tally.first_found() {
-        bail!("after {:.1} s: {found}", took.as_secs_f64());
+        bail!("mixed up after {:.1} s: {found}", took.as_secs_f64());
     }
     let (operations, cut) = (tally.operations.get(), tally.cut.get());
     ensure!(cut * 10 >= operations, "only {cut} of {operations} operations were cut: proves little");

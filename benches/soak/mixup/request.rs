@@ -1,5 +1,7 @@
 //! What a client asks. Every command carries in its comment whose it is, which a server passes over and the fake checks.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use bson::{Document, doc};
 
@@ -18,20 +20,37 @@ pub const CHECKED_REQUEST_ID: i32 = 0x7000_0001;
 const BATCH: i32 = 2;
 const CURSOR_LIMIT: i32 = 12;
 
-fn message(request_id: i32, flags: u32, nonce: i64, last: bool, mut command: Document) -> Result<Vec<u8>> {
-    command.extend(doc! {
-        "comment": { "client": identity::client_of(nonce), "nonce": nonce, "last": last },
-        "$db": DATABASE,
-    });
+fn message(request_id: i32, flags: u32, nonce: i64, last: bool, command: Document) -> Result<Vec<u8>> {
+    let comment = doc! { "client": identity::client_of(nonce), "nonce": nonce, "last": last };
+    commented(request_id, flags, comment, command)
+}
+
+fn commented(request_id: i32, flags: u32, comment: Document, mut command: Document) -> Result<Vec<u8>> {
+    command.extend(doc! { "comment": comment, "$db": DATABASE });
     let mut out = Vec::new();
     wire::put_op_msg(&mut out, request_id, 0, flags, &command.to_vec()?);
     Ok(out)
 }
 
+fn find_command(nonce: i64) -> Document {
+    doc! { "find": COLLECTION, "filter": { "_id": nonce }, "limit": 1, "singleBatch": true }
+}
+
 /// The one document of `nonce`.
 pub fn find(request_id: i32, nonce: i64) -> Result<Vec<u8>> {
-    let command = doc! { "find": COLLECTION, "filter": { "_id": nonce }, "limit": 1, "singleBatch": true };
-    message(request_id, 0, nonce, true, command)
+    message(request_id, 0, nonce, true, find_command(nonce))
+}
+
+/// The same, to be held for so long once it has arrived, which is noted. With a checksum if the number is
+/// [`CHECKED_REQUEST_ID`].
+pub fn find_held(request_id: i32, nonce: i64, hold: Duration) -> Result<Vec<u8>> {
+    let hold = hold.as_micros() as i64;
+    let comment = doc! { "client": identity::client_of(nonce), "nonce": nonce, "last": true, "hold": hold };
+    let mut message = commented(request_id, 0, comment, find_command(nonce))?;
+    if request_id == CHECKED_REQUEST_ID {
+        checksum::append(&mut message);
+    }
+    Ok(message)
 }
 
 /// The same with a checksum.

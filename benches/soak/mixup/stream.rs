@@ -1,12 +1,11 @@
-//! Whole messages from a blocking socket.
+//! Whole messages from a blocking socket, through a buffer: one system call brings most of them.
 
 use std::io::{self, ErrorKind, Read};
-use std::net::TcpStream;
 
 use crate::wire::{HEADER_LEN, Header};
 
 /// Reads one message into `message`. False: the peer closed between two messages.
-pub fn read_message(stream: &mut TcpStream, message: &mut Vec<u8>) -> io::Result<bool> {
+pub fn read_message(stream: &mut impl Read, message: &mut Vec<u8>) -> io::Result<bool> {
     message.resize(HEADER_LEN, 0);
     let first = stream.read(message)?;
     if first == 0 {

@@ -1,5 +1,6 @@
 //! What has happened so far, counted by all threads, and the word to stop.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +13,7 @@ macro_rules! counts {
             $($(#[$doc])* pub $name: Count,)*
             stopped: AtomicBool,
             found: Mutex<Vec<String>>,
+            arrived: Mutex<HashSet<i64>>,
         }
 
         impl Tally {
@@ -30,6 +32,8 @@ counts! {
     checked,
     /// Those that the client left: in mid-request, before the reply, in mid-reply.
     cut,
+    /// Of these, the ones that the client left when the server had them and had not answered.
+    cut_on_server,
     /// Requests that were written ahead of a reply.
     pipelined,
     /// Batches that came unasked.
@@ -80,6 +84,16 @@ impl Tally {
     /// The first thing found, if any.
     pub fn first_found(&self) -> Option<String> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
+    }
+
+    /// A request that its client waits to see arrive is with the server.
+    pub fn arrived(&self, nonce: i64) {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(nonce);
+    }
+
+    /// Whether it is; forgets it.
+    pub fn take_arrived(&self, nonce: i64) -> bool {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).remove(&nonce)
     }
 
     /// Asks all threads to end.

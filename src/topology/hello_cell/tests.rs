@@ -17,7 +17,14 @@ fn copy(process: u8, counter: i64) -> HelloCopy {
         ..ServerDescription::default()
     };
     let (received, round_trip) = (Instant::now(), Duration::ZERO);
-    HelloCopy { document: Vec::new(), description, legacy: false, received, round_trip }
+    HelloCopy {
+        document: Vec::new(),
+        description,
+        legacy: false,
+        asked: Some(received),
+        received,
+        round_trip,
+    }
 }
 
 fn counter(cell: &HelloCell) -> Option<i64> {
@@ -119,4 +126,25 @@ async fn a_waiter_leaves_with_nothing_when_the_member_is_lost() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     cell.lose();
     assert!(tokio::time::timeout(Duration::from_millis(1), waiter).await.unwrap().unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_only_a_copy_that_was_asked_for_since_is_given_out() {
+    let cell = cell();
+    cell.store(copy(1, 1));
+    let before = Instant::now();
+    tokio::time::advance(Duration::from_millis(1)).await;
+    cell.note_failure();
+    let given = async || cell.at_least_noted(Instant::now() + Duration::from_millis(10)).await;
+    assert!(given().await.is_none());
+    // Asked for before, or pushed: read later all the same.
+    for asked in [Some(before), None] {
+        cell.store(HelloCopy { asked, ..copy(1, 1) });
+        assert!(given().await.is_none(), "{asked:?}");
+    }
+    cell.store(copy(1, 1));
+    assert!(given().await.is_some());
+    // Proven once, it need not be proven again.
+    cell.store(HelloCopy { asked: None, ..copy(1, 1) });
+    assert!(given().await.is_some());
 }

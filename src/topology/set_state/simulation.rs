@@ -219,7 +219,7 @@ impl World {
                 Some(hello) => self.state.on_hello(&from, &hello, self.now),
                 None => {
                     self.questions.retain(|asked| *asked != from);
-                    self.state.on_lost(&from, "dead".into(), self.now)
+                    self.state.on_lost(&from, "dead".to_owned().into(), self.now)
                 }
             };
             self.carry_out(actions);

@@ -88,7 +88,7 @@ fn a_secondary_is_believed_only_without_a_primary_and_with_a_newer_configuration
     let three = hello(MemberKind::Secondary, &["a:1", "b:1", "c:1"], 2, 0);
     state.on_hello(&at("b:1"), &three, now);
     assert_eq!(state.membership.set_version(), Some(1));
-    state.on_lost(&at("a:1"), "gone".into(), now);
+    state.on_lost(&at("a:1"), "gone".to_owned().into(), now);
     state.on_hello(&at("b:1"), &hello(MemberKind::Secondary, &["b:1"], 0, 0), now);
     state.on_time(now + Duration::from_secs(9));
     assert_eq!(
@@ -141,8 +141,11 @@ fn an_arbiter_as_the_only_live_seed_leads_to_one_that_can_tell_the_configuration
 fn losing_and_finding_a_member_is_told_once_each() {
     let (mut state, now) = (pair(), Instant::now());
     let b = at("b:1");
-    assert_eq!(state.on_lost(&b, "x".into(), now), [Action::Lost(b.clone(), "x".into())]);
-    assert_eq!(state.on_lost(&b, "y".into(), now), []);
+    assert_eq!(
+        state.on_lost(&b, "x".to_owned().into(), now),
+        [Action::Lost(b.clone(), "x".to_owned().into())]
+    );
+    assert_eq!(state.on_lost(&b, "y".to_owned().into(), now), []);
     let back = hello(MemberKind::Secondary, &["a:1", "b:1"], 1, 0);
     assert_eq!(state.on_hello(&b, &back, now), [Action::Recovered(b.clone())]);
     assert_eq!(state.on_hello(&b, &back, now), []);
@@ -156,7 +159,7 @@ fn another_process_under_the_same_name_is_a_restart() {
         ..hello(MemberKind::Secondary, &["a:1", "b:1"], 1, 0)
     };
     assert_eq!(state.on_hello(&at("b:1"), &process(1), now), []);
-    state.on_lost(&at("b:1"), "killed".into(), now);
+    state.on_lost(&at("b:1"), "killed".to_owned().into(), now);
     let back = state.on_hello(&at("b:1"), &process(2), now);
     assert_eq!(back, [Action::Restarted(at("b:1")), Action::Recovered(at("b:1"))]);
 }
@@ -169,7 +172,7 @@ fn while_no_member_answers_the_seeds_are_asked_too() {
     state.on_hello(&at("a:1"), &moved, now);
     let actions = state.on_config(&at("a:1"), config(&[(1, "b:1")], 2), now);
     assert!(actions.contains(&Action::Stop(at("a:1"))));
-    let actions = state.on_lost(&b, "gone".into(), now);
+    let actions = state.on_lost(&b, "gone".to_owned().into(), now);
     assert!(actions.contains(&Action::Start(at("a:1"))));
     let actions = state.on_hello(&b, &hello(MemberKind::Primary, &["b:1"], 2, 3), now);
     assert!(actions.contains(&Action::Stop(at("a:1"))));
@@ -179,7 +182,7 @@ fn while_no_member_answers_the_seeds_are_asked_too() {
 fn ghosts_are_the_members_once_all_seeds_were_tried_until_a_set_is_known() {
     let (mut state, now) = (start(&["a:1", "b:1"], Some("rs0"), false), Instant::now());
     assert_eq!(state.on_hello(&at("a:1"), &said(MemberKind::Ghost), now), []);
-    state.on_lost(&at("b:1"), "refused".into(), now);
+    state.on_lost(&at("b:1"), "refused".to_owned().into(), now);
     assert_eq!(members(&state), ["a:1", "b:1"]);
     state.on_hello(&at("a:1"), &hello(MemberKind::Primary, &["a:1"], 1, 1), now);
     state.on_config(&at("a:1"), config(&[(0, "a:1")], 1), now);
