@@ -25,7 +25,7 @@ bounds! {
         /// Longest message, bytes. MongoDB's servers take no longer one; a shorter limit must still let pass a
         /// document of 16 MiB.
         message_max: usize as Size = SERVER_MESSAGE_MAX, 17 * MIB..=SERVER_MESSAGE_MAX;
-        /// Memory of all requests above 64 KiB, bytes; further ones wait in their sockets. Twenty of the longest.
+        /// Memory of all requests above 16 KiB, bytes; further ones wait in their sockets. Twenty of the longest.
         request_buffer_max: usize as Size = GIB, 64 * MIB..=1024 * GIB;
         /// Memory of all large replies that their clients are slow to take, bytes: so they hold up no server
         /// connection. Beyond it they do, and a client that takes less than 1 MiB in `client_write_timeout` is ended.
