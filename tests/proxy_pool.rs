@@ -569,6 +569,25 @@ fn a_transaction_that_nobody_uses_is_aborted_unless_it_may_be_committed() {
 }
 
 #[test]
+fn an_abort_that_could_not_be_done_is_tried_again() {
+    let fake = FakeServer::answering();
+    let torana = torana_with(&fake.uri(), "[limits]\ntransaction_orphan_timeout = \"1s\"");
+    let mut leaves = torana.client_of(fake.address());
+    let statement = doc! { "insert": "c", "lsid": session(), "txnNumber": 7i64, "autocommit": false, "startTransaction": true };
+    leaves.run("test", statement);
+    fake.script(|_, _| support::Then::Close);
+    drop(leaves);
+    fake.wait_requests("abortTransaction", 1);
+    assert_eq!(torana.metric("torana_orphans_total", &["\"aborted\""]), 0.0);
+    fake.script(|peer, request| peer.ok(request));
+    fake.wait_requests("abortTransaction", 2);
+    let aborted = || torana.metric("torana_orphans_total", &["\"aborted\""]);
+    wait_until("it is aborted", SOON, || aborted() == 1.0);
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(fake.requests("abortTransaction").len(), 2, "once done, it is done");
+}
+
+#[test]
 fn every_client_shares_the_pool_and_none_opens_a_connection_of_its_own() {
     let fake = FakeServer::answering();
     let torana = torana_with(&fake.uri(), "[pool]\nmax = 4");

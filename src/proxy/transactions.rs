@@ -227,10 +227,11 @@ impl<M> Transactions<M> {
         }
     }
 
-    /// How many a shutdown waits for: those that were used within `within`, and those that are still to be aborted.
+    /// How many a shutdown waits for: those that were used within `within`, and those that are still to be aborted, but
+    /// for what could not be: its member may be away for longer.
     pub fn unfinished(&self, within: Duration) -> usize {
         let waited_for = |open: &&Open<M>| match open.users {
-            0 => !open.over && !open.committing,
+            0 => !open.over && !open.committing && open.again.is_none(),
             _ => !open.over && open.last_used.elapsed() < within,
         };
         self.locked().open.values().filter(waited_for).count()
