@@ -61,7 +61,7 @@ fn nothing_at_all_says_what_is_needed() {
     assert!(error.contains("no replica set is named"), "{error}");
     let missing = std::path::Path::new("/nonexistent/torana.toml");
     let error = load(Some(missing), &Flags::default()).unwrap_err().to_string();
-    assert!(error.starts_with("/nonexistent/torana.toml: No such file"), "{error}");
+    assert!(error.starts_with("cannot read /nonexistent/torana.toml: No such file"), "{error}");
 }
 
 #[test]
@@ -317,4 +317,15 @@ fn a_member_that_differs_in_nothing_or_is_named_twice_is_refused() {
     let twice = "members.db1.advertise = \"x\"\nmembers.\"DB1:27017\".advertise = \"y\"\n";
     let found = errors(&format!("{SHORT}{twice}"));
     assert!(found[0].contains("db1:27017 is named twice"), "{found:?}");
+}
+
+#[test]
+fn the_files_that_the_readme_shows_are_right() {
+    let readme = include_str!("../README.md");
+    let shown: Vec<&str> =
+        readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert!(shown.len() >= 2, "{shown:?}");
+    for file in shown {
+        read(file);
+    }
 }

@@ -54,6 +54,8 @@ impl Stage {
                     peer.send(&op_msg(5, request.request_id() ^ 1, 0, &[Section::Body(doc! { "ok": 1.0 })]))
                 }
                 "count" => Then::Close,
+                "aggregate" => peer.reply(request, doc! { "data": "x".repeat(12_000_000), "ok": 1.0 }),
+                "delete" => peer.reply(request, doc! { "ok": 0.0, "code": 91, "errmsg": "shutting down" }),
                 _ => peer.ok(request),
             }
         });
@@ -168,7 +170,13 @@ fn leaving(stage: &mut Stage) {
 }
 
 fn failing(stage: &mut Stage) {
-    // A reply to another request, then a connection closed under its request: the generation ends.
+    // A client that does not take its reply, then a server that says that it shuts down.
+    let mut slow = stage.client();
+    slow.send_command("test", doc! { "aggregate": "c" });
+    stage.wait_metric("torana_reply_buffer_bytes");
+    drop(slow);
+    stage.client().command("test", doc! { "delete": "c" });
+    // A reply to another request, then a connection closed under its request.
     for command in ["distinct", "count"] {
         let mut client = stage.client();
         client.send_command("test", doc! { command: "c" });

@@ -53,6 +53,14 @@ fn impossible_lengths_are_refused_by_value_and_limit_before_a_byte_more_is_read(
 }
 
 #[test]
+fn a_client_that_speaks_tls_is_told_so() {
+    let (fake, torana) = start("");
+    let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 7, 7, 7, 7, 7, 7];
+    let told = is_told(&fake, &torana, &hello);
+    assert!(told.contains("speaks TLS"), "{told}");
+}
+
+#[test]
 fn unknown_opcodes_flags_and_sections_are_refused_by_name() {
     let (fake, torana) = start("");
     let body = bytes_of(&doc! { "ping": 1, "$db": "test" });

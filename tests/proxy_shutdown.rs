@@ -73,6 +73,8 @@ fn what_runs_comes_to_its_end_and_the_exit_code_is_zero() {
     torana.process().signal(Signal::TERM);
     std::thread::sleep(Duration::from_millis(300));
     assert!(torana.process().ended().is_none());
+    let (status, why) = torana.get("/readyz");
+    assert!(status == 503 && why.contains("shutting down"), "{status} {why}");
     go.store(true, Ordering::Release);
     assert_eq!(client.read().body().get_str("name").ok(), Some("find"));
     assert!(client.read_to_close().is_empty());

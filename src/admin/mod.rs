@@ -31,7 +31,9 @@ const HEADER_MAX: usize = 8192;
 
 /// The address cannot be listened on. Whoever wrote the configuration, or what else runs there, is to blame.
 #[derive(Debug, thiserror::Error)]
-#[error("the admin endpoint cannot listen on {address}: {cause}")]
+#[error(
+    "the admin endpoint cannot listen on {address}: {cause}; give it another address with --admin, or \"off\""
+)]
 pub struct BindError {
     address: HostPort,
     cause: io::Error,

@@ -49,7 +49,9 @@ pub struct ConnectionString {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
     /// Neither `mongodb://` nor `mongodb+srv://`.
-    #[error("the connection string does not begin with mongodb://")]
+    #[error(
+        "the connection string does not begin with mongodb://; write mongodb://HOST[:PORT],.../?replicaSet=NAME"
+    )]
     Scheme,
     /// `mongodb+srv://`.
     #[error(

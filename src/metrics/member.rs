@@ -43,6 +43,16 @@ impl MemberMetrics {
         }
     }
 
+    /// The set's name, as the series carry it.
+    pub fn set(&self) -> &str {
+        &self.set
+    }
+
+    /// The member's name, as the series carry it.
+    pub fn member(&self) -> &str {
+        &self.member
+    }
+
     /// What the registry collects them as.
     pub(super) fn group(&self) -> Group {
         self.group.clone()

@@ -321,6 +321,11 @@ impl Client {
                     }
                     input.reserve(HEADER_LEN);
                 }
+                // The first bytes of a TLS handshake: a record of type 22, version 3.
+                Err(_) if input.unread().starts_with(&[0x16, 0x03]) => {
+                    let what = "client speaks TLS, which torana does not offer: connect without it";
+                    return Poll::Ready(Err(End::because(EndReason::ProtocolError, what)));
+                }
                 Err(error) => return Poll::Ready(Err(End::protocol(error))),
             }
             let was_empty = input.is_empty();

@@ -1,6 +1,7 @@
 //! A pool's events, told to its member's metrics.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::metrics::{self, MemberMetrics};
@@ -9,43 +10,57 @@ use crate::topology::{self, MemberKind};
 
 /// Observes the pool of one member.
 #[derive(Clone)]
-pub struct Observer(pub Arc<MemberMetrics>);
+pub struct Observer {
+    metrics: Arc<MemberMetrics>,
+    /// Whether the last attempt to connect failed: only the first failure of several is worth a line.
+    fails: Arc<AtomicBool>,
+}
 
 impl PoolEvents for Observer {
     fn checked_out(&self, waited: Duration) {
-        self.0.pool.acquire.observe(waited.as_secs_f64());
-        self.0.pool.acquired.inc();
+        self.metrics.pool.acquire.observe(waited.as_secs_f64());
+        self.metrics.pool.acquired.inc();
     }
 
     fn checkout_failed(&self, error: &CheckoutError) {
         match error {
-            CheckoutError::WaitTimeout { .. } => self.0.pool.wait_timeouts.inc(),
-            CheckoutError::QueueFull { .. } => self.0.pool.wait_queue_full.inc(),
+            CheckoutError::WaitTimeout { .. } => self.metrics.pool.wait_timeouts.inc(),
+            CheckoutError::QueueFull { .. } => self.metrics.pool.wait_queue_full.inc(),
             CheckoutError::Unavailable { .. } | CheckoutError::Closed => {}
         }
     }
 
     fn checked_in(&self, held: Duration) {
-        self.0.pool.held.observe(held.as_secs_f64());
+        self.metrics.pool.held.observe(held.as_secs_f64());
     }
 
     fn connected(&self, took: Duration) {
-        self.0.pool.made.inc();
-        self.0.pool.make.observe(took.as_secs_f64());
+        if self.fails.swap(false, Ordering::Relaxed) {
+            let (set, member) = (self.metrics.set(), self.metrics.member());
+            tracing::info!(set, member, "server connections can be made again");
+        }
+        self.metrics.pool.made.inc();
+        self.metrics.pool.make.observe(took.as_secs_f64());
     }
 
     fn connect_failed(&self, error: &ConnectError, _took: Duration) {
-        self.0.pool.make_errors.inc();
-        tracing::warn!(%error, "no server connection");
+        self.metrics.pool.make_errors.inc();
+        let (set, member) = (self.metrics.set(), self.metrics.member());
+        match self.fails.swap(true, Ordering::Relaxed) {
+            false => {
+                tracing::warn!(set, member, %error, "no server connection; trying again until there is one")
+            }
+            true => tracing::debug!(set, member, %error, "no server connection"),
+        }
     }
 
     fn closed(&self, reason: CloseReason, took: Duration) {
-        self.0.pool.closed.inc(label(reason));
-        self.0.pool.close.observe(took.as_secs_f64());
+        self.metrics.pool.closed.inc(label(reason));
+        self.metrics.pool.close.observe(took.as_secs_f64());
     }
 
     fn cleared(&self, cause: &str) {
-        self.0.pool.clears.inc();
+        self.metrics.pool.clears.inc();
         tracing::info!(cause, "pool cleared");
     }
 }
@@ -75,6 +90,11 @@ fn state(kind: MemberKind) -> metrics::MemberState {
 }
 
 impl Observer {
+    /// Tells `metrics`.
+    pub fn new(metrics: Arc<MemberMetrics>) -> Self {
+        Observer { metrics, fails: Arc::default() }
+    }
+
     /// Copies the pools' numbers and what the monitors know into the gauges.
     pub fn show(&self, status: &Status, member: &topology::Member) {
         self.show_pools(status);
@@ -82,7 +102,7 @@ impl Observer {
     }
 
     fn show_member(&self, member: &topology::Member) {
-        let metrics = &self.0.topology;
+        let metrics = &self.metrics.topology;
         metrics.state.set(state(member.kind()));
         let copy = member.hello.latest();
         metrics.fresh.set(i64::from(copy.is_some()));
@@ -98,7 +118,7 @@ impl Observer {
     }
 
     fn show_pools(&self, status: &Status) {
-        let pool = &self.0.pool;
+        let pool = &self.metrics.pool;
         let gauges = [
             (&pool.size, status.size + status.connecting),
             (&pool.limit, status.max),
@@ -110,7 +130,7 @@ impl Observer {
             (&pool.waiting_limit, status.queue_max),
             (&pool.ordinary, status.ordinary),
             (&pool.ordinary_limit, status.ordinary_max),
-            (&self.0.orphans.draining_limit, status.max),
+            (&self.metrics.orphans.draining_limit, status.max),
             (&pool.awaiting, status.awaiting),
             (&pool.awaiting_limit, status.awaiting_max),
         ];

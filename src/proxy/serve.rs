@@ -73,6 +73,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
         following.spawn(runner.run());
     }
     let by = stopped.await;
+    readiness.ends();
     tracing::info!(by, "shutting down");
     // Dropping the runners stops accepting. What else they did goes on in `drain`.
     drop(following);
@@ -146,6 +147,7 @@ pub struct Readiness(Arc<ReadinessInner>);
 #[derive(Debug, Default)]
 struct ReadinessInner {
     listening: std::sync::atomic::AtomicBool,
+    ending: std::sync::atomic::AtomicBool,
     sets: std::sync::Mutex<Vec<Arc<Set>>>,
 }
 
@@ -158,8 +160,15 @@ impl Readiness {
         self.0.listening.store(true, std::sync::atomic::Ordering::Release);
     }
 
+    fn ends(&self) {
+        self.0.ending.store(true, std::sync::atomic::Ordering::Release);
+    }
+
     /// `Err` says what is missing.
     pub fn check(&self) -> Result<(), String> {
+        if self.0.ending.load(std::sync::atomic::Ordering::Acquire) {
+            return Err("shutting down".to_owned());
+        }
         let sets = self.0.sets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for set in sets.iter() {
             let fresh = set.topology.members().iter().any(|member| member.hello.latest().is_some());

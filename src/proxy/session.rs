@@ -103,13 +103,14 @@ fn continues(at: &Listener, request: &Request) -> bool {
 impl Client {
     /// The session is over: tells the log. The metrics are told when the client is dropped, however that comes.
     fn ended(&mut self, end: End) {
-        let (reason, peer) = (end.reason, self.peer().ok());
+        let reason = end.reason;
+        let peer = self.peer().map_or_else(|_| "gone".to_owned(), |peer| peer.to_string());
         match &end.detail {
             Some(detail) if reason != EndReason::Clean => {
-                tracing::info!(client = ?peer, connection = self.entry.id, reason = reason.as_str(), "{detail}");
+                tracing::info!(client = %peer, connection = self.entry.id, reason = reason.as_str(), "{detail}");
             }
             _ => {
-                tracing::debug!(client = ?peer, connection = self.entry.id, reason = reason.as_str(), "client ended")
+                tracing::debug!(client = %peer, connection = self.entry.id, reason = reason.as_str(), "client ended")
             }
         }
         self.end_reason = Some(reason);

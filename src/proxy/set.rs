@@ -208,7 +208,7 @@ impl SetRunner {
     fn add(&mut self, monitored: Arc<topology::Member>) {
         let name = monitored.name.spelled().to_owned();
         let metrics = self.metrics.member(&self.set.name, &name);
-        let observer = Observer(metrics.clone());
+        let observer = Observer::new(metrics.clone());
         let connector =
             Connector::new(&name, self.config.set_name.as_deref(), self.config.app_name.as_deref());
         let options = pool_options(&self.config.pool);
@@ -276,7 +276,10 @@ impl SetRunner {
                     Ok(socket) => accept(socket, Arc::new(listener)),
                     Err(error) => Err(error),
                 };
-                match bound.with_context(|| format!("cannot listen on {listen} for {}", assignment.member)) {
+                match bound.with_context(|| format!(
+                    "cannot listen on {listen} for member {} (torana takes one port for each, from --listen on)",
+                    assignment.member
+                )) {
                     Ok(accepting) => *slot = Some((id, accepting)),
                     Err(error) => result = result.and(Err(error)),
                 }

@@ -76,7 +76,8 @@ pub fn overloaded(why: Overload, member: &str, scope: RetryScope) -> CommandErro
             waited.as_millis()
         ),
     };
-    let next = "try again later, raise pool-max, or look for slow operations with db.currentOp()";
+    let next =
+        "try again later, raise pool.max (--pool-max), or look for slow operations with db.currentOp()";
     CommandError::of_torana(ErrorCode::EXCEEDED_TIME_LIMIT, what, next)
         .labelled(scope.label().and(Labels::SYSTEM_OVERLOADED).and(Labels::RETRYABLE))
 }
@@ -86,7 +87,7 @@ pub fn max_time_passed_in_queue(max_time_ms: i64, member: &str) -> CommandError 
     let what = format!(
         "maxTimeMS of {max_time_ms} ms passed while the request waited for a connection to {member}; it was not sent"
     );
-    CommandError::of_torana(ErrorCode::MAX_TIME_MS_EXPIRED, what, "raise maxTimeMS or pool-max")
+    CommandError::of_torana(ErrorCode::MAX_TIME_MS_EXPIRED, what, "raise maxTimeMS or pool.max (--pool-max)")
 }
 
 /// torana is being stopped. Drivers take it as they take a mongod that shuts down.
