@@ -50,6 +50,13 @@ fn print_the_same(version: Version, drivers: &[&str]) {
     // An election of its own accord, on a machine that is busy otherwise, would be a difference.
     let set =
         ReplicaSet::of(3).version(version).own_addresses().election_timeout(Duration::from_secs(10)).start();
+    // A set that has just begun does not know yet what its majority has, and its hellos are shorter until then.
+    wait_until("every member knows what the majority has", Duration::from_secs(60), || {
+        (0..set.hosts().len()).all(|member| {
+            let hello = set.client(member).hello();
+            hello.get_document("lastWrite").is_ok_and(|last| last.contains_key("majorityOpTime"))
+        })
+    });
     let torana = Torana::serve(set.uri()).start();
     let members: Vec<String> =
         set.hosts().iter().map(|host| format!("{host}={}", torana.listener_of(host))).collect();

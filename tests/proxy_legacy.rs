@@ -146,6 +146,8 @@ fn a_client_that_leaves_after_a_legacy_write_leaves_its_connection_to_others() {
     for id in 0..10 {
         insert(&mut client(&torana), "left.c", doc! { "_id": id });
         wait_until("it is written", SOON, || documents("left") == id + 1);
+        // Which the connection itself says a moment later.
+        wait_until("it is back", SOON, || torana.metric("torana_pool_connections_out", &[]) == 0.0);
     }
     let ended = || torana.metric("torana_clients_ended_total", &["clean"]);
     wait_until("all have left", SOON, || ended() == 10.0);
