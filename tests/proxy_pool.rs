@@ -267,6 +267,17 @@ fn nobody_gets_the_connection_on_which_an_unacknowledged_write_still_runs() {
 }
 
 #[test]
+fn a_request_without_a_reply_never_allows_the_server_several() {
+    let held = Held::start("");
+    let mut client = held.client();
+    let more = doc! { "getMore": 5i64, "collection": "c", "$db": "test" };
+    client.send_msg(MORE_TO_COME | EXHAUST_ALLOWED, &[Section::Body(more)]);
+    client.run("test", doc! { "ping": 1 });
+    let seen = &held.fake.requests("getMore")[0].message;
+    assert_eq!(seen.raw[16..20], [0; 4], "it asks for one reply");
+}
+
+#[test]
 fn an_unacknowledged_write_that_finds_no_primary_ends_its_own_client_and_no_other() {
     let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
         "insert" => peer.reply(request, doc! { "ok": 0.0, "code": 10107, "errmsg": "not primary" }),
@@ -324,6 +335,7 @@ fn without_memory_for_it_a_client_that_drips_is_ended_in_time() {
     let mut other = torana.client_of(fake.address());
     other.run("test", doc! { "ping": 1 });
     wait_until("it has ended", SOON, || torana.metric("torana_clients_ended_total", &["slow_reader"]) == 1.0);
+    assert_eq!(torana.metric("torana_replies_spooled_total", &[]), 0.0);
     enough.store(true, Ordering::Release);
     dripping.join().unwrap();
 }

@@ -301,6 +301,11 @@ fn legacy_opcodes_that_the_server_closes_on_end_their_own_client_and_no_other() 
         old.send(&[header, message].concat());
         assert_eq!(old.read_to_close(), b"");
         other.run("admin", doc! { "ping": 1 });
+        // OP_INSERT.
+        let mut old = client(&torana);
+        old.send_legacy(2002, 0, "test.c", &bson::serialize_to_vec(&doc! { "_id": 1 }).unwrap());
+        assert_eq!(old.read_to_close(), b"");
+        other.run("admin", doc! { "ping": 1 });
     }
     assert_eq!(torana.metric("torana_pool_connections_made_total", &[]), 1.0);
 }

@@ -49,13 +49,8 @@ impl<C: Connect> Pool<C> {
 
     /// An idle connection, if there is one and nobody waits for it. Does not allocate.
     pub fn try_check_out(&self, class: Class) -> Option<Checkout<C>> {
-        self.try_check_out_at(class, Instant::now())
-    }
-
-    /// As [`try_check_out`](Self::try_check_out) for callers who know the time: the checkout begins at `now`.
-    pub fn try_check_out_at(&self, class: Class, now: Instant) -> Option<Checkout<C>> {
         let shared = &self.0.shared;
-        let object = shared.take_idle(class, now)?;
+        let object = shared.take_idle(class, Instant::now())?;
         Some(Checkout::begin(shared, object, class, None, Duration::ZERO))
     }
 

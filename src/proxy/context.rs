@@ -132,14 +132,13 @@ pub struct ReplyMemory {
 impl ReplyMemory {
     /// `bytes` in all.
     pub fn new(bytes: usize) -> Self {
-        let units = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).max(1);
+        let units = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
         ReplyMemory { semaphore: Arc::new(Semaphore::new(units as usize)), units }
     }
 
-    /// A share of it for `length` bytes, if there is one now.
+    /// A share of it for `length` bytes, if there is one now: never for more than there is in all.
     pub fn try_take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
-        // Never more than there is, or the largest would never get any.
-        let units = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).min(self.units);
+        let units = u32::try_from(length.div_ceil(1024)).ok()?;
         self.semaphore.clone().try_acquire_many_owned(units).ok()
     }
 

@@ -101,8 +101,8 @@ pub async fn acquire(
 ) -> Result<Option<Checkout>, End> {
     let pool = &client.pool;
     let at_once = match &lane {
-        Lane::Ordinary => pool.try_check_out_at(Class::Ordinary, request.received),
-        Lane::Relief => pool.try_check_out_at(Class::Relief, request.received),
+        Lane::Ordinary => pool.try_check_out(Class::Ordinary),
+        Lane::Relief => pool.try_check_out(Class::Relief),
         Lane::Awaiting(_) => None,
     };
     if at_once.is_some() {

@@ -31,6 +31,9 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
         // The connection that knows the outcome is another client's by now. No answer is better than a wrong one.
         return Err(End::because(EndReason::LastErrorTimeout, "getLastError came after last_error_timeout"));
     }
+    if request.route == Route::LegacyWrite {
+        unasked::speaks_legacy(at)?;
+    }
     let Some(mut server) = acquire(at, client, request, lane(at, request)).await? else {
         return Ok(());
     };
@@ -44,7 +47,6 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
         if request.route != Route::LegacyWrite {
             return last_error(at, client, server, &request).await;
         }
-        unasked::speaks_legacy(at)?;
         client.outcome_lost = false;
         send(at, client, &mut server, &request).await?;
         at.member.metrics.traffic.operations.inc((request.command, Outcome::Ok));

@@ -43,7 +43,8 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
 
 fn ask_for_reply(client: &mut Client, request: &Request) {
     let Some(message) = client.message_mut().get_mut(..request.header.length) else { return };
-    let flags = request.flags & !MsgFlags::MORE_TO_COME;
+    // One reply, then: a server may answer with several where that is allowed, too.
+    let flags = request.flags & !(MsgFlags::MORE_TO_COME | MsgFlags::EXHAUST_ALLOWED);
     if let Some(field) = message.get_mut(HEADER_LEN..HEADER_LEN + 4) {
         field.copy_from_slice(&flags.to_le_bytes());
     }
@@ -63,11 +64,13 @@ async fn keep(
 ) -> Result<(), End> {
     exchange::note_outcome(at, client, request, &reply, server.generation());
     let found_no_primary = reply.verdict().body.is_some_and(notice::says_not_primary);
+    let announces_more = reply.verdict().more_to_come;
     let is_whole = reply.is_whole();
     if let Err(error) = skip(&mut server, &mut reply).await {
         return Err(exchange::server_failed(at, client, server, request, &error));
     }
-    match is_whole && reply.buffer.len() > reply.header.length {
+    // Bytes that nobody asked for follow, or will.
+    match announces_more || (is_whole && reply.buffer.len() > reply.header.length) {
         true => server.close(CloseReason::Error),
         false => check_in(server),
     }
