@@ -14,7 +14,7 @@
 set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-SECONDS_MAX="${DRIVER_SECONDS_MAX:-60}"
+SECONDS_MAX="${DRIVER_SECONDS_MAX:-240}"
 DATABASE="${DRIVER_DATABASE:-torana_drivers}"
 
 die() { echo "run.sh: $*" >&2; exit 2; }

@@ -37,9 +37,12 @@ module.exports = {
     const first = await next(cursor);
     const id = cursor.cursorId;
     await call((done) => cursor.close(done));
-    // OP_KILL_CURSORS has no reply: the server says that the cursor is gone.
+    // OP_KILL_CURSORS has no reply and went on a connection of its own: the server says when the cursor is gone.
     let more = { ok: 1 };
-    for (let i = 0; i < 50 && more.ok; i += 1) more = await command(c, { getMore: id, collection: 'many', batchSize: 1 });
+    for (let i = 0; i < 100 && more.ok; i += 1) {
+      more = await command(c, { getMore: id, collection: 'many', batchSize: 1 });
+      if (more.ok) await new Promise((wake) => setTimeout(wake, 100));
+    }
     forget();
     return { first, gone: more.codeName };
   },
