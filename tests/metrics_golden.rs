@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::time::Duration;
+
 use torana::command::Command;
 use torana::metrics::{Direction, Label, MemberMetrics, Metrics, Outcome};
 
@@ -57,7 +59,7 @@ fn use_all(member: &MemberMetrics) {
         for outcome in Outcome::all() {
             member.traffic.operations.inc((command, outcome));
         }
-        member.traffic.server_latency.observe(command, 0.001);
+        member.traffic.server_latency.observe(command, Duration::from_millis(1));
         member.traffic.local_replies.inc(command);
     }
     member.traffic.rewrites.inc(Direction::Reply);

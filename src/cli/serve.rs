@@ -134,9 +134,10 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
-    if threads > 1 {
-        builder.worker_threads(threads);
-    }
+    match threads {
+        1 => builder.on_thread_park(proxy::thread_sleeps),
+        _ => builder.worker_threads(threads),
+    };
     builder.max_blocking_threads(BLOCKING_THREADS_MAX).thread_name("torana").enable_all().build()
 }
 

@@ -5,16 +5,13 @@ use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts};
+use prometheus::{Gauge, IntGauge, Opts};
 
 use super::age::Age;
+use super::counts::{Counter, Durations, One};
 use super::labels::Label;
-use super::table::{Counters, Histograms, OneOf, Shown};
-
-/// Upper bounds of all duration histograms, seconds. Few, because each is a series for each member and command;
-/// closest where a proxy's own time lies, wide above.
-pub(super) const DURATION_BUCKETS: [f64; 14] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
+use super::lanes::Lanes;
+use super::table::{Counters, Histograms, OneOf, Shown, Table};
 
 /// What one owner's metrics are registered and removed as.
 #[derive(Clone)]
@@ -48,14 +45,6 @@ impl Family {
         sound(Desc::new(self.name.to_owned(), self.help.to_owned(), labels, self.owner.clone()))
     }
 
-    /// A histogram of durations with further labels.
-    pub fn histogram(&self, names: Vec<&str>, texts: Vec<&str>) -> Histogram {
-        let mut labels = self.owner.clone();
-        labels.extend(names.into_iter().zip(texts).map(|(name, text)| (name.to_owned(), text.to_owned())));
-        let opts = HistogramOpts::new(self.name, self.help).const_labels(labels);
-        sound(Histogram::with_opts(opts.buckets(DURATION_BUCKETS.to_vec())))
-    }
-
     /// A sample's labels in the order of their names, which is what the registry sorts by.
     pub fn sample<L: Label>(&self, value: L) -> Metric {
         let further = L::names().into_iter().zip(value.texts());
@@ -86,6 +75,7 @@ fn pair(name: &str, text: &str) -> LabelPair {
 /// Makes the metrics of one owner.
 pub(super) struct Builder {
     owner: HashMap<String, String>,
+    lanes: Arc<Lanes>,
     made: Vec<Arc<dyn Collector>>,
 }
 
@@ -93,7 +83,7 @@ impl Builder {
     /// Every metric made will carry `labels`.
     pub fn new(labels: &[(&str, &str)]) -> Builder {
         let owner = labels.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        Builder { owner, made: Vec::new() }
+        Builder { owner, lanes: Arc::new(Lanes::new()), made: Vec::new() }
     }
 
     /// All that was made, to be registered as one.
@@ -101,9 +91,10 @@ impl Builder {
         Group(self.made.into())
     }
 
-    pub fn counter(&mut self, name: &'static str, help: &'static str) -> IntCounter {
-        let made = sound(IntCounter::with_opts(self.opts(name, help)));
-        self.keep(made)
+    pub fn counter(&mut self, name: &'static str, help: &'static str) -> Counter {
+        let made = Counter::new(&self.lanes);
+        self.share(One::new(self.family(name, help), made.clone()));
+        made
     }
 
     pub fn gauge(&mut self, name: &'static str, help: &'static str) -> IntGauge {
@@ -116,31 +107,38 @@ impl Builder {
         self.keep(made)
     }
 
-    pub fn histogram(&mut self, name: &'static str, help: &'static str) -> Histogram {
-        let made = self.family(name, help).histogram(Vec::new(), Vec::new());
-        self.keep(made)
+    pub fn histogram(&mut self, name: &'static str, help: &'static str) -> Durations {
+        let made = Durations::new(&self.lanes);
+        self.share(One::new(self.family(name, help), made.clone()));
+        made
     }
 
     /// A counter for each value of a small set of labels; each has its series from the start.
-    pub fn counters<L: Label>(&mut self, name: &'static str, help: &'static str) -> Arc<Counters<L>> {
-        let made = Counters::new(self.family(name, help), Shown::Always);
-        self.share(made)
+    pub fn counters<L: Label>(&mut self, name: &'static str, help: &'static str) -> Counters<L> {
+        self.counters_shown(name, help, Shown::Always)
     }
 
     /// A counter for each value of a large set of labels; each has a series once it was used.
-    pub fn sparse_counters<L: Label>(&mut self, name: &'static str, help: &'static str) -> Arc<Counters<L>> {
-        let made = Counters::new(self.family(name, help), Shown::OnceUsed);
-        self.share(made)
+    pub fn sparse_counters<L: Label>(&mut self, name: &'static str, help: &'static str) -> Counters<L> {
+        self.counters_shown(name, help, Shown::OnceUsed)
     }
 
-    /// A histogram for each value of a large set of labels; each has its series once it was used.
-    pub fn sparse_histograms<L: Label>(
+    fn counters_shown<L: Label>(
         &mut self,
         name: &'static str,
         help: &'static str,
-    ) -> Arc<Histograms<L>> {
-        let made = Histograms::new(self.family(name, help));
-        self.share(made)
+        shown: Shown,
+    ) -> Counters<L> {
+        let made = Counters::new(&self.lanes);
+        self.share(Table::of_counters(self.family(name, help), shown, made.clone()));
+        made
+    }
+
+    /// A histogram for each value of a large set of labels; each has its series once it was used.
+    pub fn sparse_histograms<L: Label>(&mut self, name: &'static str, help: &'static str) -> Histograms<L> {
+        let made = Histograms::new(&self.lanes);
+        self.share(Table::of_histograms(self.family(name, help), made.clone()));
+        made
     }
 
     /// A state: 1 for the value that holds, 0 for the others.

@@ -1,10 +1,9 @@
 //! Connections of clients.
 
-use std::sync::Arc;
-
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::IntGauge;
 
 use super::builder::Builder;
+use super::counts::{Counter, Durations};
 use super::labels::EndReason;
 use super::table::Counters;
 
@@ -15,15 +14,15 @@ pub struct ClientMetrics {
     /// How many may be.
     pub limit: IntGauge,
     /// Connections accepted.
-    pub accepted: IntCounter,
+    pub accepted: Counter,
     /// Connections ended, by reason. Those rejected at the limit are not among them.
-    pub ended: Arc<Counters<EndReason>>,
+    pub ended: Counters<EndReason>,
     /// Connections closed unread, because the limit was reached.
-    pub rejected: IntCounter,
+    pub rejected: Counter,
     /// Times that accepting stopped for a while because the process had no descriptor left.
-    pub accept_pauses: IntCounter,
+    pub accept_pauses: Counter,
     /// From the first byte of a message to the last of its header, seconds; of headers that came in pieces.
-    pub header_read: Histogram,
+    pub header_read: Durations,
     /// Awaitable hellos held until the member changes or their time is up.
     pub hellos_waiting: IntGauge,
 }

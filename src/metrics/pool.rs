@@ -1,10 +1,9 @@
 //! Connections to a member, and what becomes of exchanges whose client left.
 
-use std::sync::Arc;
-
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::IntGauge;
 
 use super::builder::Builder;
+use super::counts::{Counter, Durations};
 use super::labels::{CloseReason, OrphanEnd};
 use super::table::Counters;
 
@@ -29,27 +28,27 @@ pub struct PoolMetrics {
     /// How many may wait.
     pub waiting_limit: IntGauge,
     /// From asking for a connection to having it, seconds.
-    pub acquire: Histogram,
+    pub acquire: Durations,
     /// Checkouts served by a connection that was there.
-    pub acquired: IntCounter,
+    pub acquired: Counter,
     /// Connections made.
-    pub made: IntCounter,
+    pub made: Counter,
     /// From the first attempt to connect to the handshake's end, seconds.
-    pub make: Histogram,
+    pub make: Durations,
     /// Connections that could not be made.
-    pub make_errors: IntCounter,
+    pub make_errors: Counter,
     /// Connections closed, by reason.
-    pub closed: Arc<Counters<CloseReason>>,
+    pub closed: Counters<CloseReason>,
     /// Time that closing took, seconds.
-    pub close: Histogram,
+    pub close: Durations,
     /// Times that the pool was cleared, each the start of a generation.
-    pub clears: IntCounter,
+    pub clears: Counter,
     /// Requests whose wait time was up.
-    pub wait_timeouts: IntCounter,
+    pub wait_timeouts: Counter,
     /// Requests turned away by a full wait queue.
-    pub wait_queue_full: IntCounter,
+    pub wait_queue_full: Counter,
     /// How long a connection was out, seconds.
-    pub held: Histogram,
+    pub held: Durations,
     /// Permits of ordinary work in use.
     pub ordinary: IntGauge,
     /// Permits of ordinary work: the limit without the reserve.
@@ -59,7 +58,7 @@ pub struct PoolMetrics {
     /// Permits of awaiting operations.
     pub awaiting_limit: IntGauge,
     /// Rounds of awaiting operations sent with a short time, for want of permits.
-    pub sliced_rounds: IntCounter,
+    pub sliced_rounds: Counter,
 }
 
 impl PoolMetrics {
@@ -104,7 +103,7 @@ impl PoolMetrics {
 /// Exchanges and transactions whose client left.
 pub struct OrphanMetrics {
     /// How they ended.
-    pub ended: Arc<Counters<OrphanEnd>>,
+    pub ended: Counters<OrphanEnd>,
     /// Operations that are drained now.
     pub draining: IntGauge,
     /// How many may be.

@@ -1,15 +1,17 @@
 //! Families with a closed set of labels, as tables that are indexed and never looked up by text.
 
 use std::marker::PhantomData;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use prometheus::Histogram;
-use prometheus::core::{Collector, Desc, Metric as _};
-use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Gauge, Metric, MetricFamily, MetricType};
 
 use super::builder::Family;
+use super::counts::{self, DURATION_CELLS};
 use super::labels::Label;
+use super::lanes::Lanes;
 
 /// Whether a counter at zero has a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,38 +22,98 @@ pub(super) enum Shown {
     OnceUsed,
 }
 
-/// A counter for each value of `L`.
+/// A counter for each value of `L`. Clones are the same counters.
 pub struct Counters<L> {
-    family: Family,
-    desc: Desc,
-    shown: Shown,
-    cells: Box<[AtomicU64]>,
+    lanes: Arc<Lanes>,
+    at: usize,
     label: PhantomData<L>,
 }
 
 impl<L: Label> Counters<L> {
-    pub(super) fn new(family: Family, shown: Shown) -> Self {
-        let cells = (0..L::COUNT).map(|_| AtomicU64::new(0)).collect();
-        Counters { desc: family.desc(L::names()), family, shown, cells, label: PhantomData }
+    pub(super) fn new(lanes: &Arc<Lanes>) -> Self {
+        Counters { at: lanes.reserve(L::COUNT), lanes: lanes.clone(), label: PhantomData }
     }
 
-    /// Adds one. One atomic addition; allocates nothing.
+    /// Adds one.
+    #[inline]
     pub fn inc(&self, value: L) {
         self.inc_by(value, 1);
     }
 
     /// Adds `count`.
+    #[inline]
     pub fn inc_by(&self, value: L, count: u64) {
-        self.cells[value.index()].fetch_add(count, Ordering::Relaxed);
+        self.lanes.add([(self.at + value.index(), count)]);
     }
 
     /// What was counted so far.
     pub fn get(&self, value: L) -> u64 {
-        self.cells[value.index()].load(Ordering::Relaxed)
+        self.lanes.sum(self.at + value.index())
     }
 }
 
-impl<L: Label> Collector for Counters<L> {
+impl<L> Clone for Counters<L> {
+    fn clone(&self) -> Self {
+        Counters { lanes: self.lanes.clone(), at: self.at, label: PhantomData }
+    }
+}
+
+/// A histogram of durations for each value of `L`; each has its series once it was used. Clones are the same
+/// histograms.
+pub struct Histograms<L> {
+    lanes: Arc<Lanes>,
+    at: usize,
+    label: PhantomData<L>,
+}
+
+impl<L: Label> Histograms<L> {
+    pub(super) fn new(lanes: &Arc<Lanes>) -> Self {
+        Histograms { at: lanes.reserve(L::COUNT * DURATION_CELLS), lanes: lanes.clone(), label: PhantomData }
+    }
+
+    /// Records `took`.
+    #[inline]
+    pub fn observe(&self, value: L, took: Duration) {
+        counts::observe(&self.lanes, self.first_cell(value), took);
+    }
+
+    /// How many durations were recorded.
+    pub fn count(&self, value: L) -> u64 {
+        counts::count(&self.lanes, self.first_cell(value))
+    }
+
+    fn first_cell(&self, value: L) -> usize {
+        self.at + value.index() * DURATION_CELLS
+    }
+}
+
+impl<L> Clone for Histograms<L> {
+    fn clone(&self) -> Self {
+        Histograms { lanes: self.lanes.clone(), at: self.at, label: PhantomData }
+    }
+}
+
+/// A table under the name of its family.
+pub(super) struct Table<T> {
+    family: Family,
+    desc: Desc,
+    shown: Shown,
+    table: T,
+}
+
+impl<L: Label> Table<Counters<L>> {
+    pub(super) fn of_counters(family: Family, shown: Shown, table: Counters<L>) -> Self {
+        Table { desc: family.desc(L::names()), family, shown, table }
+    }
+}
+
+impl<L: Label> Table<Histograms<L>> {
+    pub(super) fn of_histograms(family: Family, table: Histograms<L>) -> Self {
+        Table { desc: family.desc(L::names()), family, shown: Shown::OnceUsed, table }
+    }
+}
+
+impl<L: Label> Collector for Table<Counters<L>> {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.desc]
     }
@@ -59,12 +121,10 @@ impl<L: Label> Collector for Counters<L> {
     fn collect(&self) -> Vec<MetricFamily> {
         let mut samples = Vec::new();
         for value in L::all() {
-            let count = self.get(value);
+            let count = self.table.get(value);
             if count > 0 || self.shown == Shown::Always {
-                let mut counter = Counter::default();
-                counter.set_value(count as f64);
                 let mut sample = self.family.sample(value);
-                sample.set_counter(counter);
+                sample.set_counter(counts::counter(count));
                 samples.push(sample);
             }
         }
@@ -72,41 +132,20 @@ impl<L: Label> Collector for Counters<L> {
     }
 }
 
-/// A histogram of durations for each value of `L`, made at its first use.
-pub struct Histograms<L> {
-    family: Family,
-    desc: Desc,
-    cells: Box<[OnceLock<Histogram>]>,
-    label: PhantomData<L>,
-}
-
-impl<L: Label> Histograms<L> {
-    pub(super) fn new(family: Family) -> Self {
-        let cells = (0..L::COUNT).map(|_| OnceLock::new()).collect();
-        Histograms { desc: family.desc(L::names()), family, cells, label: PhantomData }
-    }
-
-    /// Records `seconds`. The first call for a value allocates its buckets, later ones nothing.
-    pub fn observe(&self, value: L, seconds: f64) {
-        self.cells[value.index()]
-            .get_or_init(|| self.family.histogram(L::names(), value.texts()))
-            .observe(seconds);
-    }
-
-    /// How many durations were recorded.
-    pub fn count(&self, value: L) -> u64 {
-        self.cells[value.index()].get().map_or(0, Histogram::get_sample_count)
-    }
-}
-
-impl<L: Label> Collector for Histograms<L> {
+impl<L: Label> Collector for Table<Histograms<L>> {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.desc]
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let samples = self.cells.iter().filter_map(|cell| cell.get().map(|histogram| histogram.metric()));
-        vec![self.family.collected(MetricType::HISTOGRAM, samples.collect())]
+        let table = &self.table;
+        let used = L::all().filter(|value| self.shown == Shown::Always || table.count(*value) > 0);
+        let sample = |value: L| -> Metric {
+            let mut sample = self.family.sample(value);
+            sample.set_histogram(counts::histogram(&table.lanes, table.first_cell(value)));
+            sample
+        };
+        vec![self.family.collected(MetricType::HISTOGRAM, used.map(sample).collect())]
     }
 }
 

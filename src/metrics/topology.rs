@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use prometheus::{Gauge, IntCounter, IntGauge};
+use prometheus::{Gauge, IntGauge};
 
 use super::age::Age;
 use super::builder::Builder;
+use super::counts::Counter;
 use super::labels::MemberState;
 use super::table::OneOf;
 
@@ -16,9 +17,9 @@ pub struct TopologyMetrics {
     /// 1 while its newest hello may be served to clients.
     pub fresh: IntGauge,
     /// Elections that it was seen to win.
-    pub elections: IntCounter,
+    pub elections: Counter,
     /// Hellos that failed or did not come in time.
-    pub monitor_failures: IntCounter,
+    pub monitor_failures: Counter,
     /// Seconds since its newest hello.
     pub hello_age: Arc<Age>,
     /// Smoothed round-trip time, seconds.

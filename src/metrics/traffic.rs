@@ -1,10 +1,7 @@
 //! Messages and operations that pass.
 
-use std::sync::Arc;
-
-use prometheus::{Histogram, IntCounter};
-
 use super::builder::Builder;
+use super::counts::{Counter, Durations};
 use super::labels::{Direction, Outcome};
 use super::table::{Counters, Histograms};
 use crate::command::Command;
@@ -12,33 +9,33 @@ use crate::command::Command;
 /// Messages and operations of one member.
 pub struct TrafficMetrics {
     /// Requests that have a reply.
-    pub requests_with_reply: IntCounter,
+    pub requests_with_reply: Counter,
     /// Requests that have none: legacy writes, killCursors, OP_MSG with moreToCome.
-    pub requests_without_reply: IntCounter,
+    pub requests_without_reply: Counter,
     /// Replies taken into memory because their client was slow.
-    pub replies_spooled: IntCounter,
+    pub replies_spooled: Counter,
     /// From a request read to its reply written, seconds: the server's time is in it.
-    pub in_proxy: Histogram,
+    pub in_proxy: Durations,
     /// Operations by command and outcome, local ones included.
-    pub operations: Arc<Counters<(Command, Outcome)>>,
+    pub operations: Counters<(Command, Outcome)>,
     /// From the request written to the server to the reply's header read, seconds.
-    pub server_latency: Arc<Histograms<Command>>,
+    pub server_latency: Histograms<Command>,
     /// Requests answered by torana itself.
-    pub local_replies: Arc<Counters<Command>>,
+    pub local_replies: Counters<Command>,
     /// Messages passed on to the other side.
-    pub forwarded: Arc<Counters<Direction>>,
+    pub forwarded: Counters<Direction>,
     /// Messages edited on their way.
-    pub rewrites: Arc<Counters<Direction>>,
+    pub rewrites: Counters<Direction>,
     /// Replies whose `responseTo` was not the request's id; each ended its server connection.
-    pub reply_mismatches: IntCounter,
+    pub reply_mismatches: Counter,
     /// Bytes read from clients.
-    pub client_received_bytes: IntCounter,
+    pub client_received_bytes: Counter,
     /// Bytes written to clients.
-    pub client_sent_bytes: IntCounter,
+    pub client_sent_bytes: Counter,
     /// Bytes read from the server.
-    pub server_received_bytes: IntCounter,
+    pub server_received_bytes: Counter,
     /// Bytes written to the server.
-    pub server_sent_bytes: IntCounter,
+    pub server_sent_bytes: Counter,
 }
 
 impl TrafficMetrics {

@@ -301,12 +301,7 @@ impl Client {
                 Ok(Some(header)) if input.len() >= header.length => {
                     self.input = Some(input);
                     if let Some(since) = self.header_since.take() {
-                        self.listener
-                            .member
-                            .metrics
-                            .clients
-                            .header_read
-                            .observe(since.elapsed().as_secs_f64());
+                        self.listener.member.metrics.clients.header_read.observe(since.elapsed());
                     }
                     return Poll::Ready(Ok(Progress::Message(header)));
                 }

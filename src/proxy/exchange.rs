@@ -23,6 +23,7 @@ use super::reply::{Arrival, Reply, ReplyError, receive};
 use super::request::{Request, Route};
 use super::stream::stream;
 use super::transactions::Step;
+use super::turn;
 use crate::command::Kind;
 use crate::metrics::{Direction, EndReason, Outcome};
 use crate::pool::{CheckoutError, Class, CloseReason};
@@ -60,7 +61,7 @@ pub async fn forward_as(
             if request.route == Route::GetMore && took >= awaiting::SEEN_WAITING {
                 awaiting::seen_waiting(at, request, &reply);
             }
-            at.member.metrics.traffic.server_latency.observe(request.command, took.as_secs_f64());
+            at.member.metrics.traffic.server_latency.observe(request.command, took);
             deliver(at, client, server, request, reply, true).await
         }
         Ok(Arrival::ClientGone(partial)) => {
@@ -259,9 +260,10 @@ pub async fn deliver(
         // Bytes that nobody asked for follow.
         false => server.close(CloseReason::Protocol),
     }
+    turn::to_send().await;
     client.write(reply.bytes()).await?;
     client.reuse(reply.buffer);
-    at.member.metrics.traffic.in_proxy.observe(request.received.elapsed().as_secs_f64());
+    at.member.metrics.traffic.in_proxy.observe(request.received.elapsed());
     Ok(())
 }
 

@@ -31,12 +31,14 @@ mod session;
 mod set;
 mod stream;
 pub mod transactions;
+mod turn;
 mod unasked;
 pub mod verdict;
 
 use tokio::time::Duration;
 
 pub use serve::{Readiness, run};
+pub use turn::thread_sleeps;
 
 /// How long a client that sent something unintelligible may take to read why it is being closed.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);

@@ -59,7 +59,7 @@ pub async fn exchange(
     let arrival = receive(client, &mut server, id, None).await;
     if let Ok(Arrival::Reply(_)) = &arrival {
         let latency = &at.member.metrics.traffic.server_latency;
-        latency.observe(request.command, sent.elapsed().as_secs_f64());
+        latency.observe(request.command, sent.elapsed());
     }
     match (arrival, edit) {
         (Ok(Arrival::Reply(reply)), Some(edit)) => deliver(at, client, server, &request, edit, reply).await,
@@ -152,7 +152,7 @@ pub async fn deliver(
     traffic.forwarded.inc(Direction::Reply);
     client.entry.enter(Phase::Writing);
     client.answer(&message).await?;
-    traffic.in_proxy.observe(request.received.elapsed().as_secs_f64());
+    traffic.in_proxy.observe(request.received.elapsed());
     Ok(())
 }
 

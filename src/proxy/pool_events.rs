@@ -18,7 +18,7 @@ pub struct Observer {
 
 impl PoolEvents for Observer {
     fn checked_out(&self, waited: Duration) {
-        self.metrics.pool.acquire.observe(waited.as_secs_f64());
+        self.metrics.pool.acquire.observe(waited);
         self.metrics.pool.acquired.inc();
     }
 
@@ -31,7 +31,7 @@ impl PoolEvents for Observer {
     }
 
     fn checked_in(&self, held: Duration) {
-        self.metrics.pool.held.observe(held.as_secs_f64());
+        self.metrics.pool.held.observe(held);
     }
 
     fn connected(&self, took: Duration) {
@@ -40,7 +40,7 @@ impl PoolEvents for Observer {
             tracing::info!(set, member, "server connections can be made again");
         }
         self.metrics.pool.made.inc();
-        self.metrics.pool.make.observe(took.as_secs_f64());
+        self.metrics.pool.make.observe(took);
     }
 
     fn connect_failed(&self, error: &ConnectError, _took: Duration) {
@@ -56,7 +56,7 @@ impl PoolEvents for Observer {
 
     fn closed(&self, reason: CloseReason, took: Duration) {
         self.metrics.pool.closed.inc(label(reason));
-        self.metrics.pool.close.observe(took.as_secs_f64());
+        self.metrics.pool.close.observe(took);
     }
 
     fn cleared(&self, cause: &str) {

@@ -15,6 +15,7 @@ use super::names::{self, Edit};
 use super::notice;
 use super::refuse;
 use super::request::{Request, Route};
+use super::turn;
 use super::unasked;
 use crate::metrics::EndReason;
 use crate::wire::Opcode;
@@ -40,6 +41,7 @@ async fn serve(at: &Listener, client: &mut Client) -> End {
             Err(error) => return Box::pin(refuse::malformed(client, header, error)).await,
         };
         count(at, &request);
+        turn::to_send().await;
         let refused = at.shared.registry.is_draining() && !continues(at, &request);
         let done = match request.route {
             _ if refused => Box::pin(refuse::shutting_down(client, &request)).await,
