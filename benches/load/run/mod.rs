@@ -70,12 +70,28 @@ pub struct RunArgs {
     /// Numbers of clients, in place of the scenario's own
     #[arg(long, value_delimiter = ',')]
     clients: Vec<usize>,
-    /// torana's --pool-max
-    #[arg(long, default_value_t = 32)]
-    pool_max: u32,
+    /// torana's --pool-max; without it torana's own default for null and mongod, 32 for the others
+    #[arg(long)]
+    pool_max: Option<u32>,
     /// Keep proxies on CPU 0 and servers and clients on CPU 1
     #[arg(long)]
     pin: bool,
+}
+
+impl Scenario {
+    /// What torana's pools are bounded to, if not by torana's own default.
+    fn pool_max(&self) -> Option<u32> {
+        const FEW: u32 = 32;
+        match self {
+            Scenario::Null | Scenario::Mongod | Scenario::All => None,
+            // Of 64 clients half queue in the count of instructions.
+            Scenario::Many
+            | Scenario::Idle
+            | Scenario::Streams
+            | Scenario::Drivers
+            | Scenario::Instructions => Some(FEW),
+        }
+    }
 }
 
 impl RunArgs {
@@ -116,7 +132,6 @@ impl RunArgs {
 pub fn run(args: &RunArgs) -> Result<()> {
     ensure!(!args.kinds().is_empty(), "nobody to measure: give --torana or --haproxy, or leave out --only");
     ensure!(args.seconds > 0.0 && args.warmup >= 0.0, "--seconds must be above 0 and --warmup not below");
-    let rig = rig::Rig::new(args.clone())?;
     let scenarios: &[Scenario] = match args.scenario {
         Scenario::All => &[
             Scenario::Null,
@@ -129,6 +144,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
         ref one => std::slice::from_ref(one),
     };
     for scenario in scenarios {
+        let pool_max = args.pool_max.or_else(|| scenario.pool_max());
+        let rig = rig::Rig::new(RunArgs { pool_max, ..args.clone() })?;
         let tables = match scenario {
             Scenario::Null => throughput::null(&rig)?,
             Scenario::Mongod => throughput::mongod(&rig)?,

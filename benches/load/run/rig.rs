@@ -187,8 +187,10 @@ impl Rig {
         let first = free_ports(count + 1)?;
         let seeds = servers.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
         let uri = format!("mongodb://{seeds}/?replicaSet=rs0");
-        let mut args =
-            text(&["serve", &uri, "--threads", "1", "--pool-max", &self.args.pool_max.to_string()]);
+        let mut args = text(&["serve", &uri, "--threads", "1"]);
+        if let Some(pool_max) = self.args.pool_max {
+            args.extend(text(&["--pool-max", &pool_max.to_string()]));
+        }
         args.extend(text(&[
             "--listen",
             &local(first).to_string(),
