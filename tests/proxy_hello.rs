@@ -281,6 +281,21 @@ fn after_a_connection_broke_no_hello_is_answered_before_the_member_has_answered_
 }
 
 #[test]
+fn a_new_connection_is_greeted_only_by_a_member_that_answers_now() {
+    let (fake, torana) = start();
+    let mut old = torana.client_of(fake.address());
+    old.hello();
+    // As of a process that was killed and whose sockets are not closed yet.
+    fake.monitoring(Monitoring::Silent);
+    assert!(is_ok(&old.hello()), "a monitor's, that measures the way");
+    let mut new = torana.client_of(fake.address());
+    new.send_command("admin", doc! { "hello": 1 });
+    assert!(is_silent(&mut new));
+    fake.monitoring(Monitoring::Closes);
+    assert!(new.read_to_close().is_empty());
+}
+
+#[test]
 fn a_hello_that_wants_no_reply_gets_none_and_counts() {
     let (fake, torana) = start();
     let metadata = doc! { "driver": { "name": "x", "version": "1" }, "os": { "type": "Linux" } };

@@ -4,6 +4,10 @@
 //! names, connectionId and the like put in place; it is given only while that copy is fresh, and never from an older
 //! copy than some client has seen. When the monitor has lost the member the client's connection is closed, as it
 //! would be if the member itself had gone.
+//!
+//! The first hello on a connection is answered from a copy that was asked for since. A process that was killed greets
+//! nobody while its sockets close, which takes a while; a driver whose connection was made in that time sends its first
+//! write on it after it has heard of the loss, without a number to retry it by.
 
 use std::sync::Arc;
 
@@ -48,6 +52,7 @@ pub struct Rendered {
 pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
     at.member.metrics.traffic.local_replies.inc(request.command);
     let mut settled = client.has_metadata;
+    let greeting = (!settled).then_some(request.received);
     let read = read(client, request, &mut settled);
     client.has_metadata = settled;
     let Read { asked, awaits, application } = match read {
@@ -62,7 +67,7 @@ pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Re
         return Ok(());
     }
     let streams = request.header.opcode == Opcode::Msg && MsgFlags(request.flags).exhaust_allowed();
-    let mut waiting = Waiting { at, draining: at.shared.registry.draining(), awaits };
+    let mut waiting = Waiting { at, draining: at.shared.registry.draining(), awaits, greeting };
     let mut response_to = request.header.request_id;
     loop {
         let outcome = waiting.next(client).await?;
@@ -166,6 +171,8 @@ struct Waiting<'a> {
     at: &'a Listener,
     draining: watch::Receiver<bool>,
     awaits: Awaits,
+    /// When it came, if it is its connection's first.
+    greeting: Option<Instant>,
 }
 
 impl Waiting<'_> {
@@ -176,7 +183,7 @@ impl Waiting<'_> {
             return Ok(Err(shutting_down(RetryScope::Plain)));
         }
         match self.awaits {
-            None => self.at_once().await.map(Ok),
+            None => self.at_once().await,
             Some((known, wait)) => self.change(client, known, wait).await,
         }
     }
@@ -186,12 +193,22 @@ impl Waiting<'_> {
         copy.ok_or_else(|| lost(self.at))
     }
 
-    async fn at_once(&self) -> Result<Arc<HelloCopy>, End> {
-        let copy = self.copy().await?;
+    async fn at_once(&mut self) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
+        let asked = Instant::now();
+        let copy = match self.greeting {
+            Some(since) => tokio::select! {
+                biased;
+                copy = self.at.member.monitored.hello.asked_since(since) => copy.ok_or_else(|| lost(self.at))?,
+                _ = self.draining.wait_for(|draining| *draining) => {
+                    return Ok(Err(shutting_down(RetryScope::Plain)));
+                }
+            },
+            None => self.copy().await?,
+        };
         if copy.round_trip > HELD_ABOVE {
-            tokio::time::sleep(copy.round_trip).await;
+            tokio::time::sleep_until(asked + copy.round_trip).await;
         }
-        Ok(copy)
+        Ok(Ok(copy))
     }
 
     /// Waits until the member's topologyVersion is another than `known`, or `wait` is over.

@@ -78,10 +78,21 @@ impl HelloCell {
     /// The newest copy that is not older than anything noted: at once as a rule, else as soon as the monitor, asked
     /// at once, has it. `None` when the member is lost, or at `deadline`. Cancel safe.
     pub async fn at_least_noted(&self, deadline: Instant) -> Option<Arc<HelloCopy>> {
+        self.proven(deadline, |_| true).await
+    }
+
+    /// The newest copy as [`HelloCell::at_least_noted`] has it, if it was asked for at `since` or later: what the member
+    /// itself answers now. `None` when the member is lost, or has not answered for the connect time-out. Cancel safe.
+    pub async fn asked_since(&self, since: Instant) -> Option<Arc<HelloCopy>> {
+        let is_new = |copy: &HelloCopy| copy.asked.is_some_and(|asked| asked >= since);
+        self.proven(since + self.fresh_for, is_new).await
+    }
+
+    async fn proven(&self, deadline: Instant, proves: impl Fn(&HelloCopy) -> bool) -> Option<Arc<HelloCopy>> {
         loop {
             let stored = self.stored.notified();
             let copy = self.latest()?;
-            if self.noted().reached_by(&copy) {
+            if self.noted().reached_by(&copy) && proves(&copy) {
                 return Some(copy);
             }
             self.requests.check();

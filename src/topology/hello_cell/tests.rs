@@ -148,3 +148,29 @@ async fn after_a_failure_only_a_copy_that_was_asked_for_since_is_given_out() {
     cell.store(HelloCopy { asked: None, ..copy(1, 1) });
     assert!(given().await.is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_must_be_new_is_asked_for_and_not_taken_from_before() {
+    let cell = Arc::new(cell());
+    cell.store(copy(1, 1));
+    let before = Instant::now();
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let since = Instant::now();
+    let waiter = tokio::spawn({
+        let cell = cell.clone();
+        async move { cell.asked_since(since).await }
+    });
+    for asked in [Some(before), None] {
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(cell.requests.take_check());
+        cell.store(HelloCopy { asked, ..copy(1, 1) });
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!waiter.is_finished(), "{asked:?}");
+    }
+    cell.store(HelloCopy { asked: Some(since), ..copy(1, 1) });
+    assert_eq!(waiter.await.unwrap().unwrap().asked, Some(since));
+    assert!(
+        cell.asked_since(since + Duration::from_millis(100)).await.is_none(),
+        "it does not answer any more"
+    );
+}
