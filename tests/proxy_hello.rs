@@ -287,6 +287,7 @@ fn a_new_connection_is_greeted_only_by_a_member_that_answers_now() {
     old.hello();
     // As of a process that was killed and whose sockets are not closed yet.
     fake.monitoring(Monitoring::Silent);
+    std::thread::sleep(Duration::from_millis(100));
     assert!(is_ok(&old.hello()), "a monitor's, that measures the way");
     let mut new = torana.client_of(fake.address());
     new.send_command("admin", doc! { "hello": 1 });

@@ -5,9 +5,9 @@
 //! copy than some client has seen. When the monitor has lost the member the client's connection is closed, as it
 //! would be if the member itself had gone.
 //!
-//! The first hello on a connection is answered from a copy that was asked for since. A process that was killed greets
-//! nobody while its sockets close, which takes a while; a driver whose connection was made in that time sends its first
-//! write on it after it has heard of the loss, without a number to retry it by.
+//! The first hello on a connection is answered from a copy that was asked for just now. A process that was killed greets
+//! nobody while its sockets close, which takes a while; a driver whose connection was made in that time may send its
+//! first write on it after it has heard of the loss, without a number to retry it by.
 
 use std::sync::Arc;
 
@@ -33,6 +33,10 @@ use crate::wire::{MsgFlags, OpMsgBuilder, OpQuery, Opcode, Side, write_op_reply}
 /// was asked at once, so more means that the member does not answer.
 const MONITOR_WITHIN: Duration = Duration::from_secs(2);
 
+/// How much older than a connection's first hello the answer to the monitor's question may be that it is answered from:
+/// connections made one after the other need not each wait for a question of their own.
+const GREETING_AGE: Duration = Duration::from_millis(20);
+
 /// Below this a server hop's round-trip time is lost in the client's own; above it, the answer is held for as long,
 /// so that drivers still see which member is near.
 const HELD_ABOVE: Duration = Duration::from_millis(1);
@@ -52,7 +56,7 @@ pub struct Rendered {
 pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
     at.member.metrics.traffic.local_replies.inc(request.command);
     let mut settled = client.has_metadata;
-    let greeting = (!settled).then_some(request.received);
+    let greeting = (!settled).then(|| request.received.checked_sub(GREETING_AGE).unwrap_or(request.received));
     let read = read(client, request, &mut settled);
     client.has_metadata = settled;
     let Read { asked, awaits, application } = match read {
@@ -171,7 +175,7 @@ struct Waiting<'a> {
     at: &'a Listener,
     draining: watch::Receiver<bool>,
     awaits: Awaits,
-    /// When it came, if it is its connection's first.
+    /// If it is its connection's first: since when the copy must have been asked for.
     greeting: Option<Instant>,
 }
 
