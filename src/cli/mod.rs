@@ -22,7 +22,8 @@ It prints where it listens, one port for each member. Clients then use
 
   mongodb://127.0.0.1:27117/?replicaSet=rs0
 
-and find the other members by themselves. `torana serve --help` says more.";
+and find the other members by themselves (while the first is up: name all ports to be sure). `torana serve --help`
+says more.";
 
 /// All arguments.
 #[derive(Debug, Parser)]

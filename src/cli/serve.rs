@@ -33,7 +33,7 @@ Examples:
 
 Each member gets a port: the one of --listen, the next, and so on. The line `torana ready: ...` on standard output
 says which, once all of them accept. Clients use the connection string that they used before, with torana's host and
-first port in place of the members'.
+ports in place of the members'; one port is enough while the member behind it is up.
 
 Ends at SIGTERM or SIGINT: running operations may finish first, for the time of limits.shutdown_deadline.";
 

@@ -122,9 +122,8 @@ impl<D: Dial> Driver<D> {
     fn on_hello(&mut self, index: usize, hello: HelloReport) {
         let Some(server) = self.servers.get_mut(index) else { return };
         let member = server.member.clone();
-        let round_trip = server.smooth(hello.round_trip);
-        let asked = hello.round_trip.and_then(|took| hello.received.checked_sub(took));
-        let HelloReport { document, description, legacy, received, .. } = hello;
+        let HelloReport { document, description, legacy, received, asked } = hello;
+        let round_trip = server.smooth(asked.map(|asked| received.saturating_duration_since(asked)));
         let copy = HelloCopy { document, description, legacy, asked, received, round_trip };
         if member.hello.latest().is_some_and(|old| !copy.may_replace(&old)) {
             return;

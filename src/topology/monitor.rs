@@ -65,8 +65,8 @@ pub(super) struct HelloReport {
     pub(super) description: ServerDescription,
     pub(super) legacy: bool,
     pub(super) received: Instant,
-    /// From request to reply; `None` for what the server pushed.
-    pub(super) round_trip: Option<Duration>,
+    /// When it was asked for; `None` for what the server pushed.
+    pub(super) asked: Option<Instant>,
 }
 
 /// The monitor of one server.
@@ -153,8 +153,7 @@ impl<D: Dial> Monitor<D> {
         let (sent, limit) = (Instant::now(), self.options.connect_timeout);
         let answer = timeout_at(last + limit, probe.hello()).await;
         let document = answer.map_err(|_| ProbeError::TimedOut { what: "hello", limit })??;
-        let round_trip = Some(sent.elapsed());
-        self.report_hello(probe.is_legacy(), document, round_trip).await?;
+        self.report_hello(probe.is_legacy(), document, Some(sent)).await?;
         Ok(Instant::now())
     }
 
@@ -228,12 +227,12 @@ impl<D: Dial> Monitor<D> {
         &self,
         legacy: bool,
         document: Vec<u8>,
-        round_trip: Option<Duration>,
+        asked: Option<Instant>,
     ) -> Result<ServerDescription, ProbeError> {
         let received = Instant::now();
         let description = ServerDescription::parse(&document)?;
         let known = description.clone();
-        let report = HelloReport { document, description, legacy, received, round_trip };
+        let report = HelloReport { document, description, legacy, received, asked };
         self.report(Report::Hello(Box::new(report))).await;
         Ok(known)
     }
