@@ -37,12 +37,15 @@ module.exports = {
     const first = await next(cursor);
     const id = cursor.cursorId;
     await call((done) => cursor.close(done));
-    // OP_KILL_CURSORS has no reply and went on a connection of its own: the server says when the cursor is gone.
-    let more = { ok: 1 };
-    for (let i = 0; i < 100 && more.ok; i += 1) {
-      more = await command(c, { getMore: id, collection: 'many', batchSize: 1 });
-      if (more.ok) await new Promise((wake) => setTimeout(wake, 100));
+    // OP_KILL_CURSORS has no reply and went on a connection of its own. A getMore that it meets may finish unharmed, and
+    // the cursor live on: so wait until the server no longer lists it, and only then ask for more.
+    const idle = [{ $currentOp: { idleCursors: true, allUsers: true } }, { $match: { type: 'idleCursor', 'cursor.cursorId': id } }];
+    for (let i = 0; i < 100; i += 1) {
+      const listed = await call((done) => c.db.db('admin').command({ aggregate: 1, pipeline: idle, cursor: {} }, done));
+      if (listed.cursor.firstBatch.length === 0) break;
+      await new Promise((wake) => setTimeout(wake, 100));
     }
+    const more = await command(c, { getMore: id, collection: 'many', batchSize: 1 });
     forget();
     return { first, gone: more.codeName };
   },
