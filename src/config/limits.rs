@@ -33,8 +33,9 @@ bounds! {
         /// Client connections to each member. mongod's own default (`net.maxIncomingConnections`), so that no client
         /// finds less room than before. The process's descriptor limit may come first: accepting then pauses.
         clients_max: usize as Count = 65_536, 1..=1_000_000;
-        /// From a client's connection to the end of its first message. Drivers send hello at once, and give up
-        /// after 10 s themselves; what stays silent is a half-open connection or a port scan.
+        /// From the first byte of a client's first message to its last: drivers send hello in one go, and give up after
+        /// 10 s themselves. Clients that have sent nothing for so long are closed only while others find no room
+        /// (`clients_max`, descriptors): old drivers open connections ahead and greet at first use.
         login_timeout: Duration as Span = seconds(10), ms(100)..=hours(1);
         /// Longest time between two messages of a client. Off: idle clients cost next to nothing, and drivers'
         /// own pools close what they do not need.

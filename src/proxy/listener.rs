@@ -54,6 +54,7 @@ pub fn accept(socket: TcpListener, listener: Arc<Listener>) -> io::Result<Accept
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     listener.member.metrics.clients.accept_pauses.inc();
+                    listener.shared.registry.note_full();
                     tracing::warn!(%address, %error, "accepting pauses");
                     sleep(PAUSE).await;
                 }
@@ -76,6 +77,7 @@ fn admit(listener: &Arc<Listener>, stream: TcpStream) {
     let limit = i64::try_from(listener.shared.limits.clients_max).unwrap_or(i64::MAX);
     if clients.connected.get() >= limit {
         clients.rejected.inc();
+        registry.note_full();
         return;
     }
     // Neither failure hurts: the connection is closing, and its first read will say so.

@@ -22,7 +22,7 @@ pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// Connected, has not sent a whole message yet.
+    /// Has begun its first message.
     Login = 0,
     /// Between messages.
     Idle = 1,
@@ -41,9 +41,12 @@ pub enum Phase {
     /// Waits for data of a cursor that may be long in coming, on the server or between two rounds: ended at once when
     /// the proxy shuts down, as a server ends it.
     AwaitingData = 8,
+    /// Connected, and has not sent a byte: a spare connection of a driver that greets at first use, or half open. A
+    /// server keeps both; here its time-out counts only while there is no room for others.
+    Silent = 9,
 }
 
-const PHASES: usize = 9;
+const PHASES: usize = 10;
 
 /// One client as the sweep and the shutdown see it.
 #[derive(Debug)]
@@ -70,14 +73,12 @@ impl Entry {
 
     /// Whether it has not sent a whole message yet.
     pub fn is_at_login(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == Phase::Login as u8
+        [Phase::Silent as u8, Phase::Login as u8].contains(&self.phase.load(Ordering::Relaxed))
     }
 
-    /// The client has begun to send a message. Its first one has the login time-out, which goes on.
+    /// The client has begun to send a message. Its first one has the login time-out.
     pub fn begins_message(&self) {
-        if !self.is_at_login() {
-            self.enter(Phase::Reading);
-        }
+        self.enter(if self.is_at_login() { Phase::Login } else { Phase::Reading });
     }
 
     /// Notes progress inside the current phase: a stalled reader is one that takes nothing, not one that takes long.
@@ -96,7 +97,7 @@ impl Entry {
 
     /// Whether a request of it is under way.
     fn is_busy(&self) -> bool {
-        let idle = [Phase::Login as u8, Phase::Idle as u8, Phase::Reading as u8];
+        let idle = [Phase::Silent as u8, Phase::Login as u8, Phase::Idle as u8, Phase::Reading as u8];
         !idle.contains(&self.phase.load(Ordering::Relaxed))
     }
 
@@ -125,6 +126,8 @@ pub struct Registry {
     next_id: AtomicI32,
     clients: Mutex<HashMap<i32, (Arc<Entry>, AbortHandle)>>,
     limits: PhaseLimits,
+    /// A client found no room since the last sweep.
+    is_full: AtomicBool,
     draining: watch::Sender<bool>,
     /// The same, for every message to look at.
     is_draining: AtomicBool,
@@ -138,19 +141,20 @@ impl Registry {
             next_id: AtomicI32::new(0),
             clients: Mutex::default(),
             limits,
+            is_full: AtomicBool::new(false),
             draining: watch::Sender::new(false),
             is_draining: AtomicBool::new(false),
         }
     }
 
-    /// The entry of a new client of `listener`, in phase `Login`. It counts once [`Registry::insert`] was called.
+    /// The entry of a new client of `listener`, in phase `Silent`. It counts once [`Registry::insert`] was called.
     pub fn entry(&self, listener: u32, reply_timeout: Option<Duration>) -> Arc<Entry> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
         Arc::new(Entry {
             id,
             listener,
             reply_timeout: reply_timeout.unwrap_or_default(),
-            phase: AtomicU8::new(Phase::Login as u8),
+            phase: AtomicU8::new(Phase::Silent as u8),
             since: AtomicU32::new(self.clock.load(Ordering::Relaxed)),
             end: AtomicU8::new(0),
             clock: self.clock.clone(),
@@ -196,6 +200,11 @@ impl Registry {
         self.locked().values().for_each(|(entry, abort)| Self::abort(entry, abort, reason));
     }
 
+    /// A client found no room: the next sweep makes some, if there are clients that never said anything.
+    pub fn note_full(&self) {
+        self.is_full.store(true, Ordering::Relaxed);
+    }
+
     /// How many clients have a request under way.
     pub fn busy(&self) -> usize {
         self.locked().values().filter(|(entry, _)| entry.is_busy()).count()
@@ -229,6 +238,7 @@ impl Registry {
     }
 
     fn sweep_once(&self, now: u32) {
+        let is_full = self.is_full.swap(false, Ordering::Relaxed);
         for (entry, abort) in self.locked().values() {
             let phase = usize::from(entry.phase.load(Ordering::Relaxed));
             let awaits = [Phase::Awaiting as usize, Phase::AwaitingData as usize].contains(&phase);
@@ -236,6 +246,9 @@ impl Registry {
                 true => (entry.reply_timeout, Some(EndReason::ReplyTimeout)),
                 false => self.limits.0[phase.min(PHASES - 1)],
             };
+            if phase == Phase::Silent as usize && !is_full {
+                continue;
+            }
             let since = SWEEP_EVERY * now.wrapping_sub(entry.since.load(Ordering::Relaxed));
             if let (false, true, Some(reason)) = (longest.is_zero(), since > longest, reason) {
                 Self::abort(entry, abort, reason);
@@ -269,6 +282,7 @@ mod tests {
         let mut sessions = Vec::new();
         for _ in 0..2 {
             let entry = registry.entry(0, None);
+            entry.begins_message();
             let task = tokio::spawn(std::future::pending::<()>());
             registry.insert(entry.clone(), || task.abort_handle());
             sessions.push((entry, task));

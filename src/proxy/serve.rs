@@ -94,6 +94,7 @@ fn show_memory(metrics: &Arc<Metrics>, shared: &Arc<Shared>) {
 fn shared(limits: &Limits) -> Shared {
     let off = Duration::ZERO;
     let phases = PhaseLimits::default()
+        .with(Phase::Silent, limits.login_timeout, EndReason::LoginTimeout)
         .with(Phase::Login, limits.login_timeout, EndReason::LoginTimeout)
         .with(Phase::Idle, limits.client_idle_timeout.unwrap_or(off), EndReason::IdleTimeout)
         .with(Phase::Reading, limits.message_timeout, EndReason::SlowMessage)
