@@ -11,6 +11,7 @@ pub const CLOSED_LIST: &[(&str, &str, &str)] = &[
         "the operating system's name for the machine, with mongod's port",
     ),
     ("$currentOp, currentOp", "host, client, client_s", "the machine's name; the other end of a socket"),
+    ("$currentOp, currentOp", "command.from, command.hostInfo", "requests of the members among themselves"),
     ("explain and $collStats, $indexStats, $planCacheStats", "serverInfo.host, host", "the machine's name"),
     ("hostInfo", "system.hostname", "the machine's name"),
     ("whatsmyuri, connectionStatus", "you", "the other end of a socket"),

@@ -19,6 +19,8 @@ ALLOWED_PLACES = [
     "serverStatus.host",
     "currentOp.host",
     "currentOp.client",
+    "currentOp.command.from",
+    "currentOp.command.hostInfo",
     "explain.serverInfo.host",
     "explain.serverInfo.port",
     "hostInfo.system.hostname",
