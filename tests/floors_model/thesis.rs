@@ -1,0 +1,1 @@
+//! The algorithm of the thesis that this protocol replaces.
