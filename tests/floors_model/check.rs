@@ -20,11 +20,14 @@ pub const CLIENT: &str = "no client goes back";
 pub const COMMITTED: &str = "floors are majority-committed";
 pub const COVERED: &str = "what was told is covered in memory and in ZooKeeper";
 
+pub const BOUNDED: &str = "between two cycles of garbage collection a version is helped once";
+
 pub fn properties() -> Vec<Property<Config>> {
     vec![
         Property::<Config>::always(CLIENT, |_, state| state.fault.is_none()),
         Property::<Config>::always(COMMITTED, floors_are_committed),
         Property::<Config>::always(COVERED, told_is_covered),
+        Property::<Config>::always(BOUNDED, |_, state| state.helped.windows(2).all(|pair| pair[0] != pair[1])),
     ]
 }
 

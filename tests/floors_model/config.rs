@@ -39,6 +39,8 @@ pub struct Config {
     pub done: bool,
     /// A publish is a read and a conditional set, with other steps in between.
     pub split_publish: bool,
+    /// Publishes made by readers are counted, and bounded.
+    pub count_helps: bool,
     /// A barrier before every read, and the check that every read sees all that anyone was told before it began.
     pub linearizable: bool,
 }
@@ -54,6 +56,7 @@ impl Config {
         lagging: true,
         done: false,
         split_publish: false,
+        count_helps: false,
         linearizable: false,
     };
 }

@@ -6,7 +6,7 @@ use super::check::{self, Fault};
 use super::client::{Client, Op, Phase};
 use super::config::{Budget, Config};
 use super::garbage::Folded;
-use super::mongo::Log;
+use super::mongo::{Log, Token};
 use super::torana::Torana;
 use super::zookeeper::{Ensemble, Registers};
 
@@ -21,6 +21,8 @@ pub struct State {
     /// Floors folded into `base`, to be deleted.
     pub folded: Vec<Folded>,
     pub left: Budget,
+    /// The checker's: publishes made by readers, each with the cycles of garbage collection left at the time.
+    pub helped: Vec<(usize, Token, u8)>,
     /// The first promise broken, if any.
     pub fault: Option<Fault>,
 }
@@ -87,6 +89,7 @@ impl State {
             next_epoch: 2,
             clients: config.clients.iter().map(client).collect(),
             folded: Vec::new(),
+            helped: Vec::new(),
             left: config.budget,
             fault: None,
         }

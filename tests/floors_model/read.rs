@@ -97,7 +97,11 @@ impl Config {
     /// A session never goes back from a state that it has seen.
     pub fn look(&self, state: &mut State, client: usize, view: u8) -> Registers {
         state.toranas[state.clients[client].home].view = view;
-        state.zookeeper.history[view as usize]
+        let seen = state.zookeeper.history[view as usize];
+        match self.rules.base_read_last {
+            true => seen,
+            false => Registers { base: seen.base, ..*state.zookeeper.now() },
+        }
     }
 
     pub fn registers(&self, state: &mut State, client: usize, view: u8) {
@@ -170,7 +174,7 @@ impl Config {
         state.clients[client].phase = Phase::Idle;
     }
 
-    fn help(&self, state: &State, doc: usize, version: Version, read: &Read, now: &mut Registers) {
+    fn help(&self, state: &mut State, doc: usize, version: Version, read: &Read, now: &mut Registers) {
         let known = now.docs[doc].is_some_and(|znode| znode.token == token_of(version) && !self.doubted(&znode));
         let Some(registers) = &read.registers else { return };
         if !self.rules.help || known || !self.to_help(version, registers) {
@@ -178,7 +182,12 @@ impl Config {
         }
         let exact = !self.rules.help_is_a_bound;
         let wanted = Floor { time: read.operation_time, token: token_of(version), exact };
+        let before = now.docs[doc];
         self.publish(doc, wanted, state.log.commit, now);
+        if self.count_helps && now.docs[doc] != before {
+            state.helped.push((doc, version.token, state.left.folds));
+            state.helped.sort_unstable();
+        }
     }
 
     fn publish_absence(&self, state: &State, doc: usize, read: &Read, now: &mut Registers) {

@@ -44,6 +44,8 @@ pub struct Rules {
     pub distinct_raises_base: bool,
     /// The documents that a read-only transaction returned are validated before its commit is answered.
     pub transaction_validates: bool,
+    /// `base` is read after the znode: garbage collection raises the one before it deletes the other.
+    pub base_read_last: bool,
     /// Deletes go through the session that owns the leader's znode, one at a time for a path.
     pub one_collector: bool,
     /// A znode that was written over across incarnations counts as unknown.
@@ -73,6 +75,7 @@ impl Rules {
         multi_raises_base: true,
         distinct_raises_base: true,
         transaction_validates: true,
+        base_read_last: true,
         one_collector: true,
         incarnation: true,
     };

@@ -7,6 +7,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use super::check::CLIENT;
 use super::config::Config;
+use super::thesis::{READABLE, Thesis};
 
 /// Threads of one search: other tests run beside it.
 const THREADS: usize = 2;
@@ -47,4 +48,12 @@ pub fn breaks_property(config: Config, property: &'static str) {
     for action in actions {
         println!("  {action:?}");
     }
+}
+
+/// The thesis' algorithm leaves a document that nobody can read.
+pub fn thesis_breaks() {
+    let checker = Thesis.checker().spawn_bfs().join();
+    let Some(path) = checker.discovery(READABLE) else { panic!("nothing found that breaks: {READABLE}") };
+    let actions = path.into_actions();
+    println!("the thesis' algorithm: broken after {} steps, by these toranas: {actions:?}", actions.len());
 }
