@@ -5,7 +5,7 @@
 #[path = "floors_model/mod.rs"]
 mod model;
 
-use model::check::COMMITTED;
+use model::check::{BOUNDED, COMMITTED};
 use model::client::Op;
 use model::config::{Budget, Config, Role};
 use model::rules::Rules;
@@ -29,6 +29,8 @@ const QUERIES: &[Role] = &[
     Role { home: 0, ops: &[Op::Put(0), Op::Delete(1), Op::Query], count: 2 },
     Role { home: 1, ops: &[Op::Get(0), Op::Query, Op::Distinct], count: 2 },
 ];
+
+const STRICT_QUERIES: &[Role] = &[Role { home: 0, ops: &[Op::Put(0), Op::Distinct], count: 2 }];
 
 const DELETES: &[Role] = &[
     Role { home: 0, ops: &[Op::Put(0), Op::Delete(0), Op::Get(0)], count: 3 },
@@ -70,6 +72,20 @@ fn queries_hold_with_two_documents() {
 }
 
 #[test]
+fn queries_hold_for_clients_that_move_if_a_barrier_asks_the_primary() {
+    let budget = Budget { moves: 1, crashes: 1, ..NONE };
+    holds(Config { name: "strict queries", clients: QUERIES, budget, strict_queries: true, ..Config::BASIC });
+}
+
+#[test]
+fn without_asking_the_primary_queries_of_a_client_that_moves_go_back() {
+    let rules = Rules { probe: false, ..Rules::ALL };
+    let budget = Budget { moves: 1, ..NONE };
+    let strict = Config { strict_queries: true, ..Config::BASIC };
+    breaks(Config { name: "queries without a probe", clients: STRICT_QUERIES, budget, rules, ..strict });
+}
+
+#[test]
 fn deletes_hold() {
     let budget = Budget { moves: 1, crashes: 1, ..NONE };
     let absent = Config { existed: false, ..Config::BASIC };
@@ -97,7 +113,27 @@ fn find_and_modify_holds() {
 #[test]
 fn garbage_collection_holds() {
     let budget = Budget { folds: 2, crashes: 1, moves: 1, ..NONE };
-    holds(Config { name: "garbage", clients: WRITE_AND_READ, budget, done: true, count_helps: true, ..Config::BASIC });
+    holds(Config {
+        name: "garbage",
+        clients: WRITE_AND_READ,
+        budget,
+        done: true,
+        count_helps: true,
+        ..Config::BASIC
+    });
+}
+
+#[test]
+fn help_without_the_versions_name_is_repeated_by_every_reader() {
+    let clients: &[Role] = &[
+        Role { home: 0, ops: &[Op::Put(0), Op::Put(1)], count: 2 },
+        Role { home: 1, ops: &[Op::Get(0)], count: 2 },
+    ];
+    let rules = Rules { help_names_the_version: false, ..Rules::ALL };
+    let budget = Budget { give_ups: 1, ..NONE };
+    let config =
+        Config { name: "help without a name", clients, budget, rules, count_helps: true, ..Config::BASIC };
+    breaks_property(config, BOUNDED);
 }
 
 #[test]
@@ -125,7 +161,13 @@ fn epochs_hold_with_done() {
 #[test]
 fn linearizable_holds() {
     let budget = Budget { failovers: 1, crashes: 1, moves: 1, ..NONE };
-    holds(Config { name: "linearizable", clients: WRITE_AND_READ, budget, linearizable: true, ..Config::BASIC });
+    holds(Config {
+        name: "linearizable",
+        clients: WRITE_AND_READ,
+        budget,
+        linearizable: true,
+        ..Config::BASIC
+    });
 }
 
 #[test]
@@ -199,6 +241,14 @@ fn helping_a_stale_token_returns_it() {
 }
 
 #[test]
+fn a_document_without_a_token_does_not_match_its_own_delete() {
+    let clients: &[Role] = &[Role { home: 0, ops: &[Op::Delete(0), Op::Get(0)], count: 2 }];
+    let rules = Rules { tokenless_matches_nothing: false, ..Rules::ALL };
+    let budget = Budget { moves: 1, ..NONE };
+    breaks(Config { name: "no token taken for equal", clients, budget, rules, ..Config::BASIC });
+}
+
+#[test]
 fn an_absence_that_raises_nothing_in_memory_is_undone() {
     let rules = Rules { absence_raises_collection: false, ..Rules::ALL };
     breaks(Config { name: "absence not raised", clients: DELETES, rules, ..Config::BASIC });
@@ -229,7 +279,13 @@ fn a_helped_token_proves_nothing_fresh() {
 fn an_operation_time_proves_nothing_fresh() {
     let rules = Rules { operation_time_is_a_bound: false, ..Rules::ALL };
     let budget = Budget { crashes: 1, moves: 1, ..NONE };
-    breaks(Config { name: "findAndModify as a proof", clients: FIND_AND_MODIFY, budget, rules, ..Config::BASIC });
+    breaks(Config {
+        name: "findAndModify as a proof",
+        clients: FIND_AND_MODIFY,
+        budget,
+        rules,
+        ..Config::BASIC
+    });
 }
 
 #[test]
@@ -251,6 +307,15 @@ fn publishing_on_a_write_concern_error_raises_floors_that_are_rolled_back() {
     let rules = Rules { error_publishes_nothing: false, ..Rules::ALL };
     let budget = Budget { failovers: 1, give_ups: 1, ..NONE };
     let config = Config { name: "publish on an error", clients: REPLAYS, budget, rules, ..Config::BASIC };
+    breaks_property(config, COMMITTED);
+}
+
+#[test]
+fn raising_base_on_an_unknown_commit_raises_it_above_what_survives() {
+    let clients: &[Role] = &[Role { home: 0, ops: &[Op::Exchange], count: 1 }];
+    let rules = Rules { error_publishes_nothing: false, ..Rules::ALL };
+    let budget = Budget { failovers: 1, give_ups: 1, ..NONE };
+    let config = Config { name: "base on an unknown commit", clients, budget, rules, ..Config::BASIC };
     breaks_property(config, COMMITTED);
 }
 
@@ -319,4 +384,53 @@ fn a_set_from_an_earlier_incarnation_lowers_a_floor() {
 #[test]
 fn the_thesis_leaves_a_document_that_nobody_can_read() {
     thesis_breaks();
+}
+
+/// Everything at once, in minutes: `cargo test --profile soak --test floors_model -- --ignored`.
+#[test]
+#[ignore = "minutes"]
+fn wide_one_document_with_three_clients_holds() {
+    let clients: &[Role] = &[
+        Role { home: 0, ops: &[Op::Put(0), Op::Get(0)], count: 2 },
+        Role { home: 1, ops: &[Op::Put(0), Op::Get(0)], count: 2 },
+        Role { home: 0, ops: &[Op::Get(0)], count: 2 },
+    ];
+    let budget = Budget { failovers: 1, crashes: 1, moves: 1, ..NONE };
+    holds(Config { name: "three clients", clients, budget, ..Config::BASIC });
+}
+
+#[test]
+#[ignore = "minutes"]
+fn wide_everything_for_one_document_holds() {
+    let clients: &[Role] = &[
+        Role { home: 0, ops: &[Op::Put(0), Op::Delete(0), Op::Replay(0), Op::Get(0)], count: 2 },
+        Role { home: 1, ops: &[Op::FindAndModify(0), Op::Get(0)], count: 2 },
+    ];
+    let budget = Budget { failovers: 1, crashes: 1, reconnects: 1, moves: 1, folds: 1, give_ups: 1 };
+    let late = Config { late_registers: true, done: true, ..Config::BASIC };
+    holds(Config { name: "everything for one document", clients, budget, ..late });
+}
+
+#[test]
+#[ignore = "minutes"]
+fn wide_two_documents_with_garbage_hold() {
+    let clients: &[Role] = &[
+        Role { home: 0, ops: &[Op::Put(0), Op::PutAll, Op::Delete(1), Op::Query], count: 2 },
+        Role { home: 1, ops: &[Op::Get(0), Op::Query, Op::Distinct, Op::ReadAll], count: 2 },
+    ];
+    let budget = Budget { failovers: 1, crashes: 1, moves: 1, folds: 1, give_ups: 1, ..NONE };
+    let strict = Config { strict_queries: true, late_registers: true, ..Config::BASIC };
+    holds(Config { name: "two documents with garbage", clients, budget, ..strict });
+}
+
+#[test]
+#[ignore = "minutes"]
+fn wide_publishes_in_two_halves_with_deletes_hold() {
+    let clients: &[Role] = &[
+        Role { home: 0, ops: &[Op::Put(0), Op::Delete(0), Op::Get(0)], count: 2 },
+        Role { home: 1, ops: &[Op::Put(0), Op::Replay(0), Op::Get(0)], count: 3 },
+    ];
+    let budget = Budget { folds: 2, moves: 1, crashes: 1, ..NONE };
+    let split = Config { split_publish: true, ..Config::BASIC };
+    holds(Config { name: "two halves with deletes", clients, budget, ..split });
 }

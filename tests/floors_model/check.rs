@@ -27,7 +27,9 @@ pub fn properties() -> Vec<Property<Config>> {
         Property::<Config>::always(CLIENT, |_, state| state.fault.is_none()),
         Property::<Config>::always(COMMITTED, floors_are_committed),
         Property::<Config>::always(COVERED, told_is_covered),
-        Property::<Config>::always(BOUNDED, |_, state| state.helped.windows(2).all(|pair| pair[0] != pair[1])),
+        Property::<Config>::always(BOUNDED, |_, state| {
+            state.helped.windows(2).all(|pair| pair[0] != pair[1])
+        }),
     ]
 }
 
@@ -35,7 +37,8 @@ pub fn properties() -> Vec<Property<Config>> {
 fn floors_are_committed(_: &Config, state: &State) -> bool {
     let commit = state.log.commit;
     let now = state.zookeeper.now();
-    let memory = state.toranas.iter().all(|t| t.collection <= commit && t.known.iter().all(|known| *known <= commit));
+    let memory =
+        state.toranas.iter().all(|t| t.collection <= commit && t.known.iter().all(|known| *known <= commit));
     memory && (0..DOCS).all(|doc| now.floor(doc) <= commit)
 }
 

@@ -41,6 +41,9 @@ pub struct Config {
     pub split_publish: bool,
     /// Publishes made by readers are counted, and bounded.
     pub count_helps: bool,
+    /// Queries, too, show a client that moved what it was told elsewhere; otherwise which documents match promises only
+    /// what was told through the same torana. Needs [`Rules::probe`].
+    pub strict_queries: bool,
     /// A barrier before every read, and the check that every read sees all that anyone was told before it began.
     pub linearizable: bool,
 }
@@ -57,6 +60,7 @@ impl Config {
         done: false,
         split_publish: false,
         count_helps: false,
+        strict_queries: false,
         linearizable: false,
     };
 }

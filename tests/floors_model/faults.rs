@@ -24,7 +24,9 @@ impl Config {
             }
         }
         if left.moves > 0 {
-            let idle = |client: &usize| state.clients[*client].phase == Phase::Idle && state.clients[*client].left > 0;
+            let idle = |client: &usize| {
+                state.clients[*client].phase == Phase::Idle && state.clients[*client].left > 0
+            };
             actions.extend((0..state.clients.len()).filter(idle).map(|client| Action::Move { client }));
         }
     }

@@ -41,7 +41,8 @@ impl Config {
         let mut now = *state.zookeeper.now();
         if self.rules.base_before_delete {
             // ZooKeeper compares the version and nothing else.
-            let meets = |znode: Znode| if self.split_publish { znode.version == read.version } else { znode == read };
+            let meets =
+                |znode: Znode| if self.split_publish { znode.version == read.version } else { znode == read };
             if now.docs[doc].is_some_and(meets) {
                 now.docs[doc] = None;
             }

@@ -33,35 +33,81 @@ pub enum Action {
     /// One more entry reaches a majority.
     Commit,
     /// A new primary, whose log ends at `keep`.
-    Failover { keep: u8 },
+    Failover {
+        keep: u8,
+    },
     /// A client's write reaches the primary. `shows` is the version that a replay answers with, 0 otherwise.
-    Begin { client: usize, op: Op, shows: u8 },
+    Begin {
+        client: usize,
+        op: Op,
+        shows: u8,
+    },
     /// The reply is there, its time `time`: publish, acknowledge.
-    Acknowledge { client: usize, time: u8 },
+    Acknowledge {
+        client: usize,
+        time: u8,
+    },
     /// The reply is there: read the znode for the compare-and-set.
-    ReadZnode { client: usize },
+    ReadZnode {
+        client: usize,
+    },
     /// The conditional set arrives.
-    SetZnode { client: usize, time: u8 },
+    SetZnode {
+        client: usize,
+        time: u8,
+    },
     /// The client is told that the outcome is unknown, or that its transaction was aborted.
-    GiveUp { client: usize },
+    GiveUp {
+        client: usize,
+    },
     /// A client's read is answered by a member, and by ZooKeeper unless that is late.
-    Ask { client: usize, op: Op, view: Option<u8>, snapshot: u8, operation_time: u8 },
+    Ask {
+        client: usize,
+        op: Op,
+        view: Option<u8>,
+        snapshot: u8,
+        operation_time: u8,
+    },
     /// ZooKeeper's late answer.
-    Registers { client: usize, view: u8 },
+    Registers {
+        client: usize,
+        view: u8,
+    },
     /// The read did not pass: once more at a larger floor.
-    AskAgain { client: usize, snapshot: u8, operation_time: u8 },
+    AskAgain {
+        client: usize,
+        snapshot: u8,
+        operation_time: u8,
+    },
     /// The read passed: help, then return.
-    Return { client: usize },
+    Return {
+        client: usize,
+    },
     /// A snapshot is opened for a transaction.
-    Open { client: usize, op: Op, view: u8, snapshot: u8 },
-    Move { client: usize },
-    Crash { torana: usize },
+    Open {
+        client: usize,
+        op: Op,
+        view: u8,
+        snapshot: u8,
+    },
+    Move {
+        client: usize,
+    },
+    Crash {
+        torana: usize,
+    },
     /// Another server takes over the session, and may be behind.
-    Reconnect { torana: usize },
+    Reconnect {
+        torana: usize,
+    },
     /// Garbage: a document's floor goes into `base`.
-    Fold { doc: usize },
+    Fold {
+        doc: usize,
+    },
     /// Garbage: its znode goes.
-    Delete { folded: usize },
+    Delete {
+        folded: usize,
+    },
 }
 
 impl Config {

@@ -32,7 +32,8 @@ impl Config {
         match self.needed(state, read, registers) {
             None => actions.push(Action::Return { client }),
             Some(floor) => {
-                let again = |(snapshot, operation_time)| Action::AskAgain { client, snapshot, operation_time };
+                let again =
+                    |(snapshot, operation_time)| Action::AskAgain { client, snapshot, operation_time };
                 actions.extend(replies(state, read.op, floor).into_iter().map(again));
             }
         }
@@ -63,9 +64,15 @@ impl Config {
         self.rules.barrier && (self.linearizable || state.clients[client].unproven)
     }
 
+    fn probes(&self) -> bool {
+        self.strict_queries && self.rules.probe
+    }
+
     pub fn floor_in_memory(&self, state: &State, client: usize, op: Op) -> u8 {
         let torana = &state.toranas[state.clients[client].home];
-        let collection = if self.rules.collection { torana.collection } else { 0 };
+        let probed =
+            if self.probes() && self.waits_for_barrier(state, client) { state.log.commit } else { 0 };
+        let collection = if self.rules.collection { torana.collection.max(probed) } else { 0 };
         let known = match op {
             Op::Get(doc) if self.rules.known => torana.known[doc],
             Op::Get(_) => 0,
@@ -75,10 +82,18 @@ impl Config {
         collection.max(known)
     }
 
-    pub fn ask(&self, state: &mut State, client: usize, op: Op, view: Option<u8>, snapshot: u8, operation_time: u8) {
+    pub fn ask(
+        &self,
+        state: &mut State,
+        client: usize,
+        op: Op,
+        view: Option<u8>,
+        snapshot: u8,
+        operation_time: u8,
+    ) {
         let (must, must_here) = obligations(self, state, &state.clients[client]);
-        let floor = self.floor_in_memory(state, client, op);
         self.complete_barrier(state, client);
+        let floor = self.floor_in_memory(state, client, op);
         let registers = view.map(|view| self.look(state, client, view));
         let read = Read { op, must, must_here, floor, snapshot, operation_time, registers };
         state.clients[client].left -= 1;
@@ -91,6 +106,9 @@ impl Config {
             let home = state.clients[client].home;
             state.toranas[home].view = state.zookeeper.newest();
             state.clients[client].unproven = false;
+            if self.probes() {
+                state.toranas[home].collection = state.toranas[home].collection.max(state.log.commit);
+            }
         }
     }
 
@@ -119,7 +137,8 @@ impl Config {
             let Some(znode) = registers.docs[doc] else { continue };
             let version = state.log.version(doc, read.snapshot);
             let unmatched = !version.live && read.op == Op::Query;
-            let proven = version.live && znode.exact && znode.token == token_of(version);
+            let comparable = token_of(version).is_some() || !self.rules.tokenless_matches_nothing;
+            let proven = comparable && version.live && znode.exact && znode.token == token_of(version);
             let taken_for_newer = !self.rules.unknown_is_not_newer && self.to_help(version, registers);
             if self.doubted(&znode) {
                 needed = needed.max(state.log.commit);
@@ -175,13 +194,15 @@ impl Config {
     }
 
     fn help(&self, state: &mut State, doc: usize, version: Version, read: &Read, now: &mut Registers) {
-        let known = now.docs[doc].is_some_and(|znode| znode.token == token_of(version) && !self.doubted(&znode));
+        let known =
+            now.docs[doc].is_some_and(|znode| znode.token == token_of(version) && !self.doubted(&znode));
         let Some(registers) = &read.registers else { return };
         if !self.rules.help || known || !self.to_help(version, registers) {
             return;
         }
         let exact = !self.rules.help_is_a_bound;
-        let wanted = Floor { time: read.operation_time, token: token_of(version), exact };
+        let token = token_of(version).filter(|_| self.rules.help_names_the_version);
+        let wanted = Floor { time: read.operation_time, token, exact };
         let before = now.docs[doc];
         self.publish(doc, wanted, state.log.commit, now);
         if self.count_helps && now.docs[doc] != before {
@@ -218,12 +239,13 @@ impl Config {
     fn answer_read(&self, state: &mut State, client: usize, read: &Read) {
         for doc in read.op.docs() {
             let got = state.log.version(doc, read.snapshot);
-            if read.op == Op::Query && !got.live {
-                judge(state, client, doc, got, read.must_here[doc]);
-                tell_torana(state, client, doc, got);
-            } else {
-                judge(state, client, doc, got, read.must[doc]);
-                tell(state, client, doc, got);
+            // A document that did not match is not validated, and nobody publishes that it did not.
+            let unmatched = read.op == Op::Query && !got.live;
+            let local = !self.strict_queries && (unmatched || read.op == Op::Distinct);
+            judge(state, client, doc, got, if local { read.must_here[doc] } else { read.must[doc] });
+            match unmatched {
+                true => tell_torana(state, client, doc, got),
+                false => tell(state, client, doc, got),
             }
         }
     }
@@ -234,17 +256,14 @@ fn token_of(version: Version) -> Option<super::mongo::Token> {
     (version.live && version.time > 0).then_some(version.token)
 }
 
-/// What members may answer at a floor: the snapshots that differ, each with the earliest and the latest operationTime.
+/// What members may answer at a floor: the snapshots that differ, each with every operationTime.
 pub fn replies(state: &State, op: Op, floor: u8) -> Vec<(u8, u8)> {
     let commit = state.log.commit;
     let mut replies = Vec::new();
     for snapshot in floor..=commit {
         let differs = op.docs().any(|doc| state.log.version(doc, snapshot).time == snapshot);
         if snapshot == floor || differs {
-            replies.push((snapshot, snapshot));
-            if commit > snapshot {
-                replies.push((snapshot, commit));
-            }
+            replies.extend((snapshot..=commit).map(|operation_time| (snapshot, operation_time)));
         }
     }
     replies

@@ -18,10 +18,16 @@ pub struct Rules {
     pub collection: bool,
     /// A query is also sent at the largest `L`, as reads by `_id` do not raise `C`.
     pub query_covers_known: bool,
+    /// For strict queries a barrier also asks the primary (linearizable) for its time, and raises `C` to it.
+    pub probe: bool,
+    /// What help publishes names the version, so that the next reader need not publish it again.
+    pub help_names_the_version: bool,
     /// Garbage: `base` first, then delete.
     pub base_before_delete: bool,
     /// A token that is neither the znode's nor below the floor is unknown, not newer.
     pub unknown_is_not_newer: bool,
+    /// A document without a token matches no znode, even one without a token: that of a delete.
+    pub tokenless_matches_nothing: bool,
     /// A returned absence raises `C` and `L`.
     pub absence_raises_collection: bool,
     /// A returned absence is published.
@@ -62,8 +68,11 @@ impl Rules {
         known: true,
         collection: true,
         query_covers_known: true,
+        probe: true,
+        help_names_the_version: true,
         base_before_delete: true,
         unknown_is_not_newer: true,
+        tokenless_matches_nothing: true,
         absence_raises_collection: true,
         absence_publishes: true,
         help_is_a_bound: true,

@@ -15,7 +15,8 @@ const THREADS: usize = 2;
 /// Every reachable state is visited, and every property holds in each.
 pub fn holds(config: Config) {
     let (name, began) = (config.name, Instant::now());
-    let checker = config.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker =
+        config.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let seconds = began.elapsed().as_secs_f32();
     println!(
         "{name}: {} states, depth {}, {seconds:.1} s",

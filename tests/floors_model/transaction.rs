@@ -18,7 +18,9 @@ impl Config {
                 actions.extend(opened);
             }
         }
-        let Some(read) = state.clients[client].reading().filter(|read| read.op == Op::ReadAll) else { return };
+        let Some(read) = state.clients[client].reading().filter(|read| read.op == Op::ReadAll) else {
+            return;
+        };
         let Some(registers) = &read.registers else {
             let views = self.views(state, client);
             return actions.extend(views.map(|view| Action::Registers { client, view }));

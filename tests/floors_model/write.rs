@@ -47,11 +47,10 @@ impl Config {
             true => Action::SetZnode { client, time },
             false => Action::Acknowledge { client, time },
         };
-        actions.push(answer(write.time));
-        // An upper bound may be any time up to the commit point: the extremes stand for all.
-        if matches!(write.op, Op::FindAndModify(_)) && state.log.commit > write.time {
-            actions.push(answer(state.log.commit));
-        }
+        // findAndModify's reply has an upper bound: any time up to the commit point.
+        let latest =
+            if let Op::FindAndModify(_) = write.op { state.log.commit.max(write.time) } else { write.time };
+        actions.extend((write.time..=latest).map(answer));
     }
 
     fn begin_actions(&self, state: &State, client: usize, op: Op, actions: &mut Vec<Action>) {
@@ -138,7 +137,13 @@ impl Config {
         Some((doc, wanted))
     }
 
-    fn wanted_by_replay(&self, doc: usize, write: &Write, time: u8, now: &Registers) -> Option<(usize, Floor)> {
+    fn wanted_by_replay(
+        &self,
+        doc: usize,
+        write: &Write,
+        time: u8,
+        now: &Registers,
+    ) -> Option<(usize, Floor)> {
         let kept = now.docs[doc].and_then(|znode| znode.token);
         if !self.rules.replay_sets_no_token {
             // The document in the reply is the one from then.
