@@ -72,6 +72,14 @@ fn queries_hold_with_two_documents() {
 }
 
 #[test]
+fn known_floors_are_not_needed_if_every_read_raises_the_collections() {
+    let rules = Rules { known: false, query_covers_known: false, ..Rules::ALL };
+    let budget = Budget { moves: 1, ..NONE };
+    let raised = Config { reads_raise_collection: true, ..Config::BASIC };
+    holds(Config { name: "C instead of L", clients: QUERIES, budget, rules, ..raised });
+}
+
+#[test]
 fn queries_hold_for_clients_that_move_if_a_barrier_asks_the_primary() {
     let budget = Budget { moves: 1, crashes: 1, ..NONE };
     holds(Config { name: "strict queries", clients: QUERIES, budget, strict_queries: true, ..Config::BASIC });
@@ -102,6 +110,13 @@ fn transactions_hold() {
 fn replays_and_write_concern_errors_hold() {
     let budget = Budget { failovers: 1, crashes: 1, moves: 1, give_ups: 1, ..NONE };
     holds(Config { name: "replays", clients: REPLAYS, budget, ..Config::BASIC });
+}
+
+#[test]
+fn replays_need_not_be_recognised() {
+    let budget = Budget { failovers: 1, crashes: 1, moves: 1, give_ups: 1, ..NONE };
+    let blind = Config { replays_unrecognised: true, ..Config::BASIC };
+    holds(Config { name: "replays unrecognised", clients: REPLAYS, budget, ..blind });
 }
 
 #[test]

@@ -44,6 +44,10 @@ pub struct Config {
     /// Queries, too, show a client that moved what it was told elsewhere; otherwise which documents match promises only
     /// what was told through the same torana. Needs [`Rules::probe`].
     pub strict_queries: bool,
+    /// Reads by `_id` raise `C` too.
+    pub reads_raise_collection: bool,
+    /// A replay is taken for a write: its own token, which no document has, is published as the version at its time.
+    pub replays_unrecognised: bool,
     /// A barrier before every read, and the check that every read sees all that anyone was told before it began.
     pub linearizable: bool,
 }
@@ -61,6 +65,8 @@ impl Config {
         split_publish: false,
         count_helps: false,
         strict_queries: false,
+        reads_raise_collection: false,
+        replays_unrecognised: false,
         linearizable: false,
     };
 }

@@ -228,7 +228,7 @@ impl Config {
         let torana = &mut state.toranas[state.clients[client].home];
         let time = read.operation_time;
         match read.op {
-            Op::Get(doc) if state.log.version(doc, read.snapshot).live => {
+            Op::Get(doc) if state.log.version(doc, read.snapshot).live && !self.reads_raise_collection => {
                 torana.known[doc] = torana.known[doc].max(time);
             }
             Op::Get(_) if !self.rules.absence_raises_collection => {}

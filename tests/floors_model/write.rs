@@ -82,7 +82,12 @@ impl Config {
             (state.log.apply(Entry { docs, live: !matches!(op, Op::Delete(_)), token }), token)
         };
         let snapshot = if op == Op::Exchange { time - 1 } else { shows };
-        let shown = state.log.token_at(shows);
+        let mut shown = state.log.token_at(shows);
+        if self.replays_unrecognised && matches!(op, Op::Replay(_)) {
+            let fresh = state.toranas[home].next_token();
+            state.toranas[home].resolve(fresh);
+            shown = Some(fresh);
+        }
         let write = Write { op, time, token, snapshot, shown, must, compare: None, create: false };
         state.clients[client].left -= 1;
         state.clients[client].phase = Phase::Writing(write);
@@ -145,8 +150,8 @@ impl Config {
         now: &Registers,
     ) -> Option<(usize, Floor)> {
         let kept = now.docs[doc].and_then(|znode| znode.token);
-        if !self.rules.replay_sets_no_token {
-            // The document in the reply is the one from then.
+        if self.replays_unrecognised || !self.rules.replay_sets_no_token {
+            // The document in the reply is the one from then; an unrecognised replay has a token of its own.
             return Some((doc, Floor { time, token: write.shown, exact: true }));
         }
         now.docs[doc]?;
@@ -197,7 +202,8 @@ impl Config {
             now.raise_base(state.log.commit);
         }
         let same = now.docs[doc].is_none_or(|znode| Some(znode.born) == write.compare.map(|(_, born)| born));
-        let floor = if same { now.merged(doc, wanted) } else { Some(wanted) };
+        // A create, and a set that meets another incarnation, write what was right when they were sent.
+        let floor = if same && !write.create { now.merged(doc, wanted) } else { Some(wanted) };
         if let Some(floor) = floor {
             now.store(doc, floor, write.compare.map(|(_, born)| born), true);
         }
