@@ -19,12 +19,6 @@ const WRITE_AND_READ: &[Role] = &[
     Role { home: 1, ops: &[Op::Put(0), Op::Get(0)], count: 2 },
 ];
 
-/// A writer, and a reader with one operation more.
-const WRITER_AND_READER: &[Role] = &[
-    Role { home: 0, ops: &[Op::Put(0), Op::Get(0)], count: 2 },
-    Role { home: 1, ops: &[Op::Put(0), Op::Get(0)], count: 3 },
-];
-
 const QUERIES: &[Role] = &[
     Role { home: 0, ops: &[Op::Put(0), Op::Delete(1), Op::Query], count: 2 },
     Role { home: 1, ops: &[Op::Get(0), Op::Query, Op::Distinct], count: 2 },
@@ -95,7 +89,7 @@ fn without_asking_the_primary_queries_of_a_client_that_moves_go_back() {
 
 #[test]
 fn deletes_hold() {
-    let budget = Budget { moves: 1, crashes: 1, ..NONE };
+    let budget = Budget { moves: 1, ..NONE };
     let absent = Config { existed: false, ..Config::BASIC };
     holds(Config { name: "deletes", clients: DELETES, budget, ..absent });
 }
@@ -153,10 +147,10 @@ fn help_without_the_versions_name_is_repeated_by_every_reader() {
 
 #[test]
 fn garbage_collection_holds_with_publishes_in_two_halves() {
-    let budget = Budget { folds: 2, moves: 1, ..NONE };
+    let budget = Budget { folds: 1, moves: 1, ..NONE };
     holds(Config {
         name: "incarnations",
-        clients: WRITER_AND_READER,
+        clients: WRITE_AND_READ,
         budget,
         split_publish: true,
         ..Config::BASIC
@@ -421,7 +415,7 @@ fn wide_everything_for_one_document_holds() {
         Role { home: 0, ops: &[Op::Put(0), Op::Delete(0), Op::Replay(0), Op::Get(0)], count: 2 },
         Role { home: 1, ops: &[Op::FindAndModify(0), Op::Get(0)], count: 2 },
     ];
-    let budget = Budget { failovers: 1, crashes: 1, reconnects: 1, moves: 1, folds: 1, give_ups: 1 };
+    let budget = Budget { failovers: 1, moves: 1, folds: 1, give_ups: 1, ..NONE };
     let late = Config { late_registers: true, done: true, ..Config::BASIC };
     holds(Config { name: "everything for one document", clients, budget, ..late });
 }

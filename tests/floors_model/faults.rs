@@ -3,7 +3,6 @@
 use super::client::Phase;
 use super::config::Config;
 use super::machine::{Action, State};
-use super::mongo::Version;
 use super::torana::Torana;
 
 impl Config {
@@ -47,15 +46,12 @@ impl Config {
     /// SIGKILL and a new start: memory is gone, operations in flight end with a network error.
     pub fn crash(&self, state: &mut State, torana: usize) {
         state.left.crashes -= 1;
-        let view = state.toranas[torana].view;
-        state.toranas[torana] = Torana { view, ..Torana::new(state.next_epoch) };
+        state.toranas[torana] = Torana::new(state.next_epoch);
         state.next_epoch += 1;
         for client in state.clients.iter_mut().filter(|client| client.home == torana) {
             client.unproven = true;
             client.phase = Phase::Idle;
         }
-        state.toranas[torana].told = [Version::default(); super::mongo::DOCS];
-        state.toranas[torana].view = 0;
     }
 
     pub fn reconnect(&self, state: &mut State, torana: usize) {
