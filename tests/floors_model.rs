@@ -415,7 +415,7 @@ fn wide_everything_for_one_document_holds() {
         Role { home: 0, ops: &[Op::Put(0), Op::Delete(0), Op::Replay(0), Op::Get(0)], count: 2 },
         Role { home: 1, ops: &[Op::FindAndModify(0), Op::Get(0)], count: 2 },
     ];
-    let budget = Budget { failovers: 1, moves: 1, folds: 1, give_ups: 1, ..NONE };
+    let budget = Budget { crashes: 1, failovers: 1, moves: 1, folds: 1, give_ups: 1, ..NONE };
     let late = Config { late_registers: true, done: true, ..Config::BASIC };
     holds(Config { name: "everything for one document", clients, budget, ..late });
 }
