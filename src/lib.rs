@@ -73,7 +73,8 @@
 //! Three rings: pure (beside the code: unit, property, simulation; `tests/simulation` joins topology, pools and
 //! transactions in simulated time, and one seed reproduces a run), scripted peers over real sockets
 //! (`tests/proxy_*.rs` with `tests/support/fake_server.rs`), real processes (mongod 6.0, 5.0, 4.4, the drivers in
-//! `tests/drivers`). `deploy/test` runs them all, `deploy/soak NAME` the long ones, `deploy/bench` the benchmarks.
+//! `tests/drivers`). The protocol of the consistency levels, which have no code yet, is searched exhaustively in
+//! `tests/floors_model`. `deploy/test` runs them all, `deploy/soak NAME` the long ones, `deploy/bench` the benchmarks.
 
 pub mod admin;
 pub mod cli;

@@ -292,6 +292,13 @@ fn a_new_connection_is_greeted_only_by_a_member_that_answers_now() {
     let mut new = torana.client_of(fake.address());
     new.send_command("admin", doc! { "hello": 1 });
     assert!(is_silent(&mut new));
+    // Drivers of short patience come again and again meanwhile, and each must leave nothing behind.
+    let mut leaver = torana.client_of(fake.address());
+    leaver.send_command("admin", doc! { "hello": 1 });
+    assert!(is_silent(&mut leaver));
+    drop(leaver);
+    let clients = || torana.metric("torana_clients", &[]);
+    wait_until("the one that left is forgotten", Duration::from_secs(2), || clients() == 2.0);
     fake.monitoring(Monitoring::Closes);
     assert!(new.read_to_close().is_empty());
 }

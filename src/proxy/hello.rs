@@ -187,7 +187,7 @@ impl Waiting<'_> {
             return Ok(Err(shutting_down(RetryScope::Plain)));
         }
         match self.awaits {
-            None => self.at_once().await,
+            None => self.at_once(client).await,
             Some((known, wait)) => self.change(client, known, wait).await,
         }
     }
@@ -197,12 +197,14 @@ impl Waiting<'_> {
         copy.ok_or_else(|| lost(self.at))
     }
 
-    async fn at_once(&mut self) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
+    async fn at_once(&mut self, client: &mut Client) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
         let asked = Instant::now();
         let copy = match self.greeting {
             Some(since) => tokio::select! {
                 biased;
                 copy = self.at.member.monitored.hello.asked_since(since) => copy.ok_or_else(|| lost(self.at))?,
+                // For as long as the member says nothing, clients come, lose patience, and come again.
+                () = std::future::poll_fn(|cx| client.poll_gone(cx)) => return Err(End::clean()),
                 _ = self.draining.wait_for(|draining| *draining) => {
                     return Ok(Err(shutting_down(RetryScope::Plain)));
                 }
