@@ -5,7 +5,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bson::{Document, Uuid, doc};
@@ -626,7 +626,7 @@ fn every_client_shares_the_pool_and_none_opens_a_connection_of_its_own() {
 /// A server whose getMores are answered by `answer`, which is given their number, behind a torana whose pool of 2 has
 /// no share for those who await: they are sliced.
 fn sliced(answer: impl Fn(usize, &Document) -> Document + Send + Sync + 'static) -> (FakeServer, Torana) {
-    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let asked = AtomicUsize::new(0);
     let fake = FakeServer::start(move |peer, request| match name_of(request).as_str() {
         "getMore" => {
             let nth = asked.fetch_add(1, Ordering::Relaxed) + 1;
@@ -701,6 +701,46 @@ fn a_cursor_that_nobody_knows_is_seen_to_await_and_killed_ones_are_forgotten() {
     let before = rounds();
     client.run("test", more);
     assert_eq!(rounds(), before);
+}
+
+#[test]
+fn those_who_go_by_rounds_ask_a_few_at_a_time_without_waiting_and_no_more_often_than_they_need_to() {
+    // Of a pool of 16, 4 connections are for those who wait on the server; 2 of the 16 others may ask at once.
+    let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let peak = most.clone();
+    let fake = FakeServer::start(move |peer, request| {
+        if name_of(request) != "getMore" {
+            return peer.ok(request);
+        }
+        let limit = request.body().get_i64("maxTimeMS").unwrap();
+        if limit > 1 {
+            std::thread::sleep(Duration::from_millis(limit as u64));
+        } else {
+            peak.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(1));
+            at_once.fetch_sub(1, Ordering::SeqCst);
+        }
+        peer.reply(request, nothing_yet())
+    });
+    let torana = torana_with(&fake.uri(), "[pool]\nmax = 16");
+    let more = doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": 600i64 };
+    let mut clients: Vec<RawClient> = (0..20).map(|_| torana.client_of(fake.address())).collect();
+    for client in &mut clients {
+        client.send_command("test", more.clone());
+    }
+    for client in &mut clients {
+        assert_eq!(client.read().body(), nothing_yet());
+    }
+    let limits: Vec<i64> = fake
+        .requests("getMore")
+        .iter()
+        .map(|seen| seen.message.body().get_i64("maxTimeMS").unwrap())
+        .filter(|limit| *limit <= 1)
+        .collect();
+    assert!(limits.iter().all(|limit| *limit == 0), "{limits:?}");
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+    // Every 50 ms of the 600, at most.
+    assert!((16..=16 * 13).contains(&limits.len()), "{} rounds", limits.len());
 }
 
 #[test]

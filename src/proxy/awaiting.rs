@@ -2,15 +2,18 @@
 //!
 //! Each would hold a connection for as long as its client is willing to wait, so that a few dozen of them would stop
 //! a pool. At most a quarter of it is theirs; whoever gets no share is *sliced*: asked for data without waiting, in
-//! rounds, until there is some or the client's own time is up. In between it holds nothing.
+//! rounds, until there is some or the client's own time is up. In between it holds nothing. A member is asked by a few
+//! of them at a time: thousands whose time is up in the same moment would stand before everybody else.
 //!
 //! Nothing ends a getMore that waits on the server but its own time (6.0: neither a closed connection nor killOp), so
 //! one that would wait for long is asked for in rounds too: what a client leaves behind is then soon over.
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Duration, Instant, timeout};
 
 use super::client::Client;
 use super::context::{Checkout, Listener};
+use super::count::Count;
 use super::end::End;
 use super::exchange::{self, Lane, acquire, check_in, forward_as};
 use super::orphan;
@@ -19,6 +22,7 @@ use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, receive};
 use super::request::Request;
+use crate::config::PoolLimits;
 use crate::doc::{DocWriter, elements, find, find_path};
 use crate::metrics::EndReason;
 use crate::rewrite::{CommandError, ErrorCode, RewriteError, reframe};
@@ -34,8 +38,12 @@ const AWAIT_DEFAULT: Duration = Duration::from_secs(1);
 /// How long a member may take to say whether it is the process that it was.
 const HELLO_WITHIN: Duration = Duration::from_secs(2);
 
-/// The shortest wait that a server can be asked for.
+/// The shortest wait that every server can be asked for. To one before 5.0, zero means [`AWAIT_DEFAULT`].
 const WAIT_MIN: Duration = Duration::from_millis(1);
+
+/// `maxWireVersion` of MongoDB 5.0, the first to answer a getMore with `maxTimeMS: 0` at once (seen with 5.0.4 and 6.0.5,
+/// where it takes half the CPU of a wait of 1 ms; 4.4.2 waits).
+const NO_WAIT_FIRST: i64 = 13;
 
 /// The longest wait that a server is asked for, where the request can say so: what drivers' cursors ask for by default.
 const WAIT_MAX: Duration = AWAIT_DEFAULT;
@@ -78,14 +86,16 @@ pub async fn get_more(at: &Listener, client: &mut Client, request: &Request) -> 
         return forward_as(at, client, &patient, Lane::Ordinary).await;
     }
     let until = request.received + wait;
-    let _counted = at.member.sliced.enter();
+    let _counted = at.member.rounds.sliced.enter();
     let whole = take_message(client, request);
     // What now stands first in the read buffer is the next request, and not this one's to drop.
     let header = Header { length: 0, ..patient.header };
     let names_limit = request.max_time_ms.is_some();
-    let process = at.member.monitored.hello.latest().and_then(|copy| copy.topology_version());
-    let process = process.map(|version| version.process_id);
-    Sliced { at, request: Request { header, ..patient }, whole, until, names_limit, process }
+    let copy = at.member.monitored.hello.latest();
+    let process = copy.as_ref().and_then(|copy| copy.topology_version()).map(|version| version.process_id);
+    let can_refuse_to_wait = copy.is_some_and(|copy| copy.description.max_wire_version >= NO_WAIT_FIRST);
+    let shortest = if can_refuse_to_wait { Duration::ZERO } else { WAIT_MIN };
+    Sliced { at, request: Request { header, ..patient }, whole, until, names_limit, shortest, process }
         .run(client)
         .await
 }
@@ -97,6 +107,25 @@ fn take_message(client: &mut Client, request: &Request) -> Vec<u8> {
     message
 }
 
+/// The rounds of one member.
+#[derive(Debug)]
+pub struct Rounds {
+    /// How many getMores go by rounds.
+    sliced: Count,
+    /// How many of them may ask at once: few, as they need no more to ask thousands of times a second.
+    turns: Semaphore,
+    /// The longest wait for one's turn.
+    patience: Duration,
+}
+
+impl Rounds {
+    /// Those of a member that has a pool of this size.
+    pub fn new(pool: &PoolLimits) -> Self {
+        let turns = Semaphore::new((pool.max / 8).max(1));
+        Rounds { sliced: Count::default(), turns, patience: pool.wait_timeout }
+    }
+}
+
 struct Sliced<'a> {
     at: &'a Listener,
     request: Request,
@@ -104,6 +133,8 @@ struct Sliced<'a> {
     until: Instant,
     /// The client itself says how long to wait.
     names_limit: bool,
+    /// The shortest wait that the member can be asked for.
+    shortest: Duration,
     /// The member's process when this began, if it tells.
     process: Option<[u8; 12]>,
 }
@@ -120,12 +151,18 @@ impl Sliced<'_> {
                 return client.answer(reply).await;
             }
             // A share that has come free is as good as one that was free at once.
-            let (lane, wait) = match client.pool.try_awaiting() {
-                Some(permit) => (Lane::Awaiting(permit), left.clamp(WAIT_MIN, WAIT_MAX)),
-                None => (Lane::Ordinary, WAIT_MIN),
+            let share = client.pool.try_awaiting();
+            let has_waited = share.is_some();
+            let arrived = match share {
+                Some(permit) => {
+                    self.round(client, Lane::Awaiting(permit), Some(left.clamp(WAIT_MIN, WAIT_MAX))).await?
+                }
+                None => {
+                    let _turn = self.turn(client).await?;
+                    self.round(client, Lane::Ordinary, Some(self.shortest)).await?
+                }
             };
-            let asked = Instant::now();
-            let Some((server, reply)) = self.round(client, lane, Some(wait)).await? else { return Ok(()) };
+            let Some((server, reply)) = arrived else { return Ok(()) };
             if is_nothing_yet(&reply) && !left.is_zero() {
                 nothing_yet = Some(reply.bytes().to_vec());
                 self.at.shared.buffers.give(reply.buffer);
@@ -133,8 +170,7 @@ impl Sliced<'_> {
             } else {
                 return self.last(client, server, reply, nothing_yet.is_some()).await;
             }
-            // A server that has waited needs no rest.
-            if asked.elapsed() < ROUND_MIN {
+            if !has_waited {
                 self.pause(client).await?;
             }
         }
@@ -221,9 +257,22 @@ impl Sliced<'_> {
         }
     }
 
+    /// Waits for its turn to ask, for as long as a request waits for a connection; after that it stands in the queue of
+    /// connections like others, and is told there if it must give up. Ends as well if the client leaves.
+    async fn turn(&self, client: &mut Client) -> Result<Option<SemaphorePermit<'_>>, End> {
+        let rounds = &self.at.member.rounds;
+        client.entry.enter(Phase::AwaitingData);
+        tokio::select! {
+            biased;
+            permit = rounds.turns.acquire() => Ok(permit.ok()),
+            () = std::future::poll_fn(|cx| client.poll_gone(cx)) => Err(exchange::abandoned(self.at, &self.request)),
+            () = tokio::time::sleep(rounds.patience) => Ok(None),
+        }
+    }
+
     /// Waits between two rounds, or until the client leaves.
     async fn pause(&self, client: &mut Client) -> Result<(), End> {
-        let crowd = u32::try_from(self.at.member.sliced.count()).unwrap_or(u32::MAX);
+        let crowd = u32::try_from(self.at.member.rounds.sliced.count()).unwrap_or(u32::MAX);
         let pause = ROUND_MIN.max(ROUND_EACH.saturating_mul(crowd));
         client.entry.enter(Phase::AwaitingData);
         let wake = self.until.min(Instant::now() + pause);
@@ -256,7 +305,7 @@ fn with_max_time(message: &[u8], body_at: usize, wait: Duration) -> Result<Vec<u
     let body = message.get(body_at..).unwrap_or_default();
     let mut edited = Vec::with_capacity(body.len() + 24);
     let mut writer = DocWriter::begin(&mut edited);
-    let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).max(1);
+    let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
     let mut placed = false;
     for element in elements(body).map_while(Result::ok) {
         match element.key == b"maxTimeMS" {

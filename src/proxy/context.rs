@@ -6,6 +6,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Duration;
 
+use super::awaiting::Rounds;
 use super::buffer::BufferPool;
 use super::count::Count;
 use super::cursors::AwaitingCursors;
@@ -69,8 +70,8 @@ pub struct Member {
     pub monitored: Arc<topology::Member>,
     /// Its cursors that await.
     pub cursors: AwaitingCursors,
-    /// How many awaiting getMores go by rounds.
-    pub sliced: Count,
+    /// Its awaiting getMores that go by rounds.
+    pub rounds: Rounds,
     /// How many writes run on whose clients left, of those that may.
     pub drained: Count,
     /// How many may.
