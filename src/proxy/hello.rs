@@ -9,10 +9,11 @@
 //! nobody while its sockets close, which takes a while; a driver whose connection was made in that time may send its
 //! first write on it after it has heard of the loss, without a number to retry it by.
 
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, LazyLock};
 
-use tokio::sync::watch;
-use tokio::time::{Duration, Instant};
+use tokio::sync::futures::Notified;
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
 use super::client::Client;
 use super::context::{Counted, Listener};
@@ -41,6 +42,16 @@ const GREETING_AGE: Duration = Duration::from_millis(20);
 /// so that drivers still see which member is near.
 const HELD_ABOVE: Duration = Duration::from_millis(1);
 
+/// A client that waits for a change for seconds is answered up to this much later, together with others: thousands of
+/// drivers that each wait for ten seconds are then no reason to wake up a thousand times a second.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// What is waited for less long is answered to the millisecond.
+const TOGETHER_FROM: Duration = Duration::from_secs(5);
+
+/// Bytes of a hello that is a little longer than most are: below what malloc keeps at hand.
+const REPLY_EXPECTED: usize = 1_000;
+
 /// How often a copy is looked at while the monitor is being waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -52,8 +63,30 @@ pub struct Rendered {
     template: HelloTemplate,
 }
 
+/// The reply to a hello that waits for nothing, of a client that has greeted: what thousands of idle drivers send.
+/// `None`: it takes more than that.
+fn at_once(at: &Listener, client: &mut Client, request: &Request) -> Option<Vec<u8>> {
+    if !client.has_metadata || !request.has_reply() || at.shared.registry.is_draining() {
+        return None;
+    }
+    let read = read(client, request, &mut true).ok()?;
+    let copy = at.member.monitored.hello.noted_or_newer()?;
+    if read.awaits.is_some() || read.application.is_some() || copy.round_trip > HELD_ABOVE {
+        return None;
+    }
+    let (id, response_to) = (client.next_reply_id(), request.header.request_id);
+    let reply = frame(at, request, id, response_to, &Ok(copy), &read.asked, false).ok()?;
+    at.member.metrics.traffic.local_replies.inc(request.command);
+    client.consume(request.header.length);
+    client.entry.enter(Phase::Writing);
+    Some(reply)
+}
+
 /// Answers one hello; an exhaust one until the client leaves.
 pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
+    if let Some(reply) = at_once(at, client, request) {
+        return client.answer(&reply).await;
+    }
     at.member.metrics.traffic.local_replies.inc(request.command);
     let mut settled = client.has_metadata;
     let greeting = (!settled).then(|| request.received.checked_sub(GREETING_AGE).unwrap_or(request.received));
@@ -71,7 +104,10 @@ pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Re
         return Ok(());
     }
     let streams = request.header.opcode == Opcode::Msg && MsgFlags(request.flags).exhaust_allowed();
-    let mut waiting = Waiting { at, draining: at.shared.registry.draining(), awaits, greeting };
+    // Kept from one answer of a stream to the next: to register anew for each is most of what a push would cost.
+    let changed = pin!(at.member.monitored.hello.changed());
+    let over = pin!(sleep_until(request.received));
+    let mut waiting = Waiting { at, awaits, greeting, changed, over };
     let mut response_to = request.header.request_id;
     loop {
         let outcome = waiting.next(client).await?;
@@ -126,21 +162,27 @@ fn frame(
     asked: &HelloAsked,
     more: bool,
 ) -> Result<Vec<u8>, End> {
-    let mut document = Vec::with_capacity(1024);
-    match outcome {
-        Ok(copy) => write_hello(at, copy, asked, &mut document)?,
-        Err(error) => error.write_document(&mut document),
-    }
-    let mut out = Vec::with_capacity(document.len() + 64);
+    let mut out = Vec::with_capacity(REPLY_EXPECTED);
+    let write = |out: &mut Vec<u8>| match outcome {
+        Ok(copy) => write_hello(at, copy, asked, out),
+        Err(error) => {
+            error.write_document(out);
+            Ok(())
+        }
+    };
     match request.header.opcode {
         Opcode::Msg => {
             let more = if more { MsgFlags::MORE_TO_COME } else { 0 };
             let flags = MsgFlags(request.flags & MsgFlags::CHECKSUM_PRESENT | more);
             let builder = OpMsgBuilder::begin(&mut out, id, response_to, flags);
-            out.extend_from_slice(&document);
+            write(&mut out)?;
             builder.finish(&mut out);
         }
-        _ => write_op_reply(&mut out, id, response_to, &document),
+        _ => {
+            let mut document = Vec::with_capacity(REPLY_EXPECTED);
+            write(&mut document)?;
+            write_op_reply(&mut out, id, response_to, &document);
+        }
     }
     Ok(out)
 }
@@ -171,19 +213,22 @@ fn write_hello(
 }
 
 /// A hello on its way to being answered.
-struct Waiting<'a> {
+struct Waiting<'a, 'p> {
     at: &'a Listener,
-    draining: watch::Receiver<bool>,
     awaits: Awaits,
     /// If it is its connection's first: since when the copy must have been asked for.
     greeting: Option<Instant>,
+    /// The member's topologyVersion has changed, or something else has happened to all who wait for that.
+    changed: Pin<&'p mut Notified<'a>>,
+    /// The client's own time is over.
+    over: Pin<&'p mut Sleep>,
 }
 
-impl Waiting<'_> {
+impl Waiting<'_, '_> {
     /// The copy to answer with, or an error to answer; the end of the session when the member is lost.
     async fn next(&mut self, client: &mut Client) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
         client.entry.enter(Phase::Queueing);
-        if *self.draining.borrow() {
+        if self.at.shared.registry.is_draining() {
             return Ok(Err(shutting_down(RetryScope::Plain)));
         }
         match self.awaits {
@@ -200,15 +245,18 @@ impl Waiting<'_> {
     async fn at_once(&mut self, client: &mut Client) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
         let asked = Instant::now();
         let copy = match self.greeting {
-            Some(since) => tokio::select! {
-                biased;
-                copy = self.at.member.monitored.hello.asked_since(since) => copy.ok_or_else(|| lost(self.at))?,
-                // For as long as the member says nothing, clients come, lose patience, and come again.
-                () = std::future::poll_fn(|cx| client.poll_gone(cx)) => return Err(End::clean()),
-                _ = self.draining.wait_for(|draining| *draining) => {
-                    return Ok(Err(shutting_down(RetryScope::Plain)));
+            Some(since) => {
+                let mut draining = self.at.shared.registry.draining();
+                tokio::select! {
+                    biased;
+                    copy = self.at.member.monitored.hello.asked_since(since) => copy.ok_or_else(|| lost(self.at))?,
+                    // For as long as the member says nothing, clients come, lose patience, and come again.
+                    () = std::future::poll_fn(|cx| client.poll_gone(cx)) => return Err(End::clean()),
+                    _ = draining.wait_for(|draining| *draining) => {
+                        return Ok(Err(shutting_down(RetryScope::Plain)));
+                    }
                 }
-            },
+            }
             None => self.copy().await?,
         };
         if copy.round_trip > HELD_ABOVE {
@@ -224,11 +272,13 @@ impl Waiting<'_> {
         known: TopologyVersion,
         wait: Duration,
     ) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
-        let until = Instant::now() + wait;
-        let mut changes = self.at.member.monitored.hello.subscribe();
+        let until = together(Instant::now() + wait, wait);
+        self.over.as_mut().reset(until);
         let _counted = Counted::enter(&self.at.member.metrics.clients.hellos_waiting);
         loop {
-            changes.mark_unchanged();
+            if self.at.shared.registry.is_draining() {
+                return Ok(Err(shutting_down(RetryScope::Plain)));
+            }
             let copy = self.copy().await?;
             match copy.topology_version() {
                 Some(ours) if ours == known && Instant::now() < until => {}
@@ -240,11 +290,8 @@ impl Waiting<'_> {
             tokio::select! {
                 biased;
                 () = std::future::poll_fn(|cx| client.poll_gone(cx)) => return Err(End::clean()),
-                _ = self.draining.wait_for(|draining| *draining) => {
-                    return Ok(Err(shutting_down(RetryScope::Plain)));
-                }
-                changed = changes.changed() => if changed.is_err() { return Err(lost(self.at)) },
-                () = tokio::time::sleep_until(until) => {}
+                () = self.changed.as_mut() => self.changed.set(self.at.member.monitored.hello.changed()),
+                () = self.over.as_mut() => {}
             }
         }
     }
@@ -270,6 +317,16 @@ impl Waiting<'_> {
             }
         }
     }
+}
+
+/// When a wait of `wait` that ends at `until` is over, so that it ends along with others.
+fn together(until: Instant, wait: Duration) -> Instant {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    if wait < TOGETHER_FROM {
+        return until;
+    }
+    let beats = until.saturating_duration_since(*START).as_millis() / TOGETHER.as_millis() + 1;
+    *START + TOGETHER.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX))
 }
 
 fn lost(at: &Listener) -> End {

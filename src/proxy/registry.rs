@@ -1,12 +1,13 @@
 //! The clients that are connected, what each is waiting for, and since when.
 //!
-//! Time-outs of clients are kept by one sweep a quarter of a second over all of them, not by a timer a message:
-//! arming and disarming one would cost more than the rest of the bookkeeping, and none needs to be exact.
+//! Time-outs of clients are kept by a sweep over all of them, not by a timer a message: arming and disarming one would
+//! cost more than the rest of the bookkeeping, and none needs to be exact. A sweep finds out as well when the next client
+//! can be over its time at the earliest; until then there is none.
 //! A client that is over its time is aborted: dropping its session closes its socket, and with it whatever server
 //! connection it holds half-way.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -15,7 +16,7 @@ use tokio::time::Duration;
 
 use crate::metrics::{EndReason, Label};
 
-/// How often the sweep looks: the error of every client time-out.
+/// The clock's beat, and how often a sweep may come: the error of every client time-out.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
 
 /// What a client's session is doing, as far as a time-out depends on it.
@@ -117,6 +118,15 @@ impl PhaseLimits {
         self.0[phase as usize] = (longest, Some(reason));
         self
     }
+
+    fn shortest(&self) -> Duration {
+        let bounds = self.0.iter().filter(|(longest, reason)| reason.is_some() && !longest.is_zero());
+        bounds.map(|(longest, _)| *longest).min().unwrap_or(Duration::MAX)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// All clients of a proxy.
@@ -126,6 +136,10 @@ pub struct Registry {
     next_id: AtomicI32,
     clients: Mutex<HashMap<i32, (Arc<Entry>, AbortHandle)>>,
     limits: PhaseLimits,
+    /// The shortest of all time-outs, those for a server's reply included; milliseconds.
+    shortest: AtomicU64,
+    /// It has just become shorter.
+    is_shorter: AtomicBool,
     /// A client found no room since the last sweep.
     is_full: AtomicBool,
     draining: watch::Sender<bool>,
@@ -140,6 +154,8 @@ impl Registry {
             clock: Arc::default(),
             next_id: AtomicI32::new(0),
             clients: Mutex::default(),
+            shortest: AtomicU64::new(millis(limits.shortest())),
+            is_shorter: AtomicBool::new(false),
             limits,
             is_full: AtomicBool::new(false),
             draining: watch::Sender::new(false),
@@ -149,6 +165,12 @@ impl Registry {
 
     /// The entry of a new client of `listener`, in phase `Silent`. It counts once [`Registry::insert`] was called.
     pub fn entry(&self, listener: u32, reply_timeout: Option<Duration>) -> Arc<Entry> {
+        if let Some(timeout) = reply_timeout {
+            let timeout = millis(timeout);
+            if self.shortest.fetch_min(timeout, Ordering::Relaxed) > timeout {
+                self.is_shorter.store(true, Ordering::Relaxed);
+            }
+        }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
         Arc::new(Entry {
             id,
@@ -230,15 +252,23 @@ impl Registry {
     /// Sweeps for ever. Cancel safe.
     pub async fn sweep(&self) {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        let mut idle_for = Duration::ZERO;
         loop {
             ticks.tick().await;
             let now = self.clock.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-            self.sweep_once(now);
+            let is_full = self.is_full.swap(false, Ordering::Relaxed);
+            idle_for = idle_for.saturating_sub(SWEEP_EVERY);
+            let is_shorter = self.is_shorter.swap(false, Ordering::Relaxed);
+            if is_full || is_shorter || idle_for.is_zero() {
+                idle_for = self.sweep_once(now, is_full);
+            }
         }
     }
 
-    fn sweep_once(&self, now: u32) {
-        let is_full = self.is_full.swap(false, Ordering::Relaxed);
+    /// Ends who is over its time. Until the time returned is over nobody else can be: neither one who was found waiting
+    /// nor one who enters a phase now.
+    fn sweep_once(&self, now: u32, is_full: bool) -> Duration {
+        let mut idle_for = Duration::from_millis(self.shortest.load(Ordering::Relaxed));
         for (entry, abort) in self.locked().values() {
             let phase = usize::from(entry.phase.load(Ordering::Relaxed));
             let awaits = [Phase::Awaiting as usize, Phase::AwaitingData as usize].contains(&phase);
@@ -250,10 +280,13 @@ impl Registry {
                 continue;
             }
             let since = SWEEP_EVERY * now.wrapping_sub(entry.since.load(Ordering::Relaxed));
-            if let (false, true, Some(reason)) = (longest.is_zero(), since > longest, reason) {
-                Self::abort(entry, abort, reason);
+            match reason.filter(|_| !longest.is_zero()) {
+                Some(reason) if since > longest => Self::abort(entry, abort, reason),
+                Some(_) => idle_for = idle_for.min(longest - since),
+                None => {}
             }
         }
+        idle_for
     }
 
     fn abort(entry: &Entry, abort: &AbortHandle, reason: EndReason) {
@@ -295,5 +328,27 @@ mod tests {
         assert_eq!(sessions[0].0.ended(), Some(EndReason::LoginTimeout));
         assert!(!sessions[1].1.is_finished());
         assert_eq!(sessions[1].0.ended(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_out_that_is_shorter_than_all_before_is_kept_too() {
+        let long =
+            PhaseLimits::default().with(Phase::Login, Duration::from_secs(600), EndReason::LoginTimeout);
+        let registry = Arc::new(Registry::new(long));
+        let sweeping = registry.clone();
+        tokio::spawn(async move { sweeping.sweep().await });
+        // Long enough for a sweep that finds nothing to do for ten minutes.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let waits = async |phase| {
+            let entry = registry.entry(0, Some(Duration::from_secs(1)));
+            entry.enter(phase);
+            let task = tokio::spawn(std::future::pending::<()>());
+            registry.insert(entry.clone(), || task.abort_handle());
+            let _ = tokio::time::timeout(Duration::from_millis(1600), task).await;
+            entry.ended()
+        };
+        assert_eq!(waits(Phase::Awaiting).await, Some(EndReason::ReplyTimeout));
+        assert_eq!(waits(Phase::Awaiting).await, Some(EndReason::ReplyTimeout));
+        assert_eq!(waits(Phase::Login).await, None);
     }
 }

@@ -112,6 +112,9 @@ fn shared(limits: &Limits) -> Shared {
 async fn drain(shared: &Arc<Shared>, sets: &[Arc<Set>], deadline: Duration) {
     let until = Instant::now() + deadline;
     shared.registry.drain();
+    for set in sets {
+        set.topology.members().iter().for_each(|member| member.hello.wake());
+    }
     let mut reaps = interval(reaper::EVERY);
     loop {
         tokio::select! {

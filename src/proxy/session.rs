@@ -49,6 +49,7 @@ async fn serve(at: &Listener, client: &mut Client) -> End {
             Route::GetMore if !awaiting::is_awaiting(at, &request) => {
                 exchange::forward(at, client, &request).await
             }
+            Route::Hello => Box::pin(hello::answer(at, client, &request)).await,
             _ => Box::pin(dispatch(at, client, request)).await,
         };
         if let Err(end) = done {

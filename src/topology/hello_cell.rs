@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout_at};
 
 use super::description::TopologyVersion;
@@ -17,7 +18,7 @@ use super::requests::Requests;
 
 /// What those who wait for a change are woken by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HelloState {
+enum State {
     /// The member does not answer (or has not yet): its listener answers no hello.
     Lost,
     /// The member answers, and this is its newest topologyVersion (none before server 4.4).
@@ -29,7 +30,8 @@ pub enum HelloState {
 pub struct HelloCell {
     copy: ArcSwapOption<HelloCopy>,
     noted: Mutex<Noted>,
-    state: watch::Sender<HelloState>,
+    state: Mutex<State>,
+    changed: Notify,
     stored: Notify,
     requests: Arc<Requests>,
     fresh_for: Duration,
@@ -40,7 +42,8 @@ impl HelloCell {
         HelloCell {
             copy: ArcSwapOption::empty(),
             noted: Mutex::default(),
-            state: watch::Sender::new(HelloState::Lost),
+            state: Mutex::new(State::Lost),
+            changed: Notify::new(),
             stored: Notify::new(),
             requests,
             fresh_for,
@@ -53,10 +56,15 @@ impl HelloCell {
         (copy.received.elapsed() < self.fresh_for).then_some(copy)
     }
 
-    /// Wakes on each change of topologyVersion and when the member is lost or back; not on each poll. A receiver
-    /// that has fallen behind sees the newest state only, as awaitable hellos do.
-    pub fn subscribe(&self) -> watch::Receiver<HelloState> {
-        self.state.subscribe()
+    /// Ready once topologyVersion has changed after this call, or the member was lost or is back; not with each poll. A
+    /// change that comes before it is polled counts.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Wakes those who wait for a change, so that they look at what else may have ended their wait.
+    pub fn wake(&self) {
+        self.changed.notify_waiters();
     }
 
     /// Remembers that a client was shown `version`, in an error for example. If the copy is behind it, the monitor is
@@ -88,6 +96,11 @@ impl HelloCell {
         self.proven(since + self.fresh_for, is_new).await
     }
 
+    /// As [`HelloCell::at_least_noted`], but not waited for.
+    pub fn noted_or_newer(&self) -> Option<Arc<HelloCopy>> {
+        self.latest().filter(|copy| self.noted().reached_by(copy))
+    }
+
     async fn proven(&self, deadline: Instant, proves: impl Fn(&HelloCopy) -> bool) -> Option<Arc<HelloCopy>> {
         loop {
             let stored = self.stored.notified();
@@ -105,7 +118,7 @@ impl HelloCell {
         if self.copy.load().as_ref().is_some_and(|old| !copy.may_replace(old)) {
             return;
         }
-        let state = HelloState::Fresh(copy.topology_version());
+        let state = State::Fresh(copy.topology_version());
         self.copy.store(Some(Arc::new(copy)));
         self.set_state(state);
     }
@@ -113,11 +126,14 @@ impl HelloCell {
     /// The member is lost: the copy is gone until the next one.
     pub(super) fn lose(&self) {
         self.copy.store(None);
-        self.set_state(HelloState::Lost);
+        self.set_state(State::Lost);
     }
 
-    fn set_state(&self, state: HelloState) {
-        self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
+    fn set_state(&self, state: State) {
+        let old = std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state);
+        if old != state {
+            self.changed.notify_waiters();
+        }
         self.stored.notify_waiters();
     }
 

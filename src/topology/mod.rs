@@ -35,7 +35,7 @@ pub use description::{DescriptionError, ElectionId, MemberKind, ServerDescriptio
 pub use dial::{Dial, DialError, TcpDial};
 pub use event::{Loss, TopologyEvent};
 pub use handle::Topology;
-pub use hello_cell::{HelloCell, HelloState};
+pub use hello_cell::HelloCell;
 pub use hello_copy::HelloCopy;
 pub use member::Member;
 pub use names::GroupNames;

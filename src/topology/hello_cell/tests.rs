@@ -65,21 +65,20 @@ async fn a_copy_is_not_given_out_when_the_member_is_lost_or_silent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn subscribers_wake_on_versions_and_losses_and_not_on_polls() {
+async fn those_who_wait_wake_on_versions_and_losses_and_not_on_polls() {
     let cell = cell();
-    let mut changes = cell.subscribe();
-    cell.store(copy(1, 1));
-    assert!(changes.has_changed().unwrap());
-    assert_eq!(*changes.borrow_and_update(), HelloState::Fresh(Some(version(1, 1))));
-    cell.store(copy(1, 1));
-    assert!(!changes.has_changed().unwrap());
-    cell.store(copy(1, 2));
-    assert!(changes.has_changed().unwrap());
-    changes.mark_unchanged();
-    cell.lose();
-    assert_eq!(*changes.borrow_and_update(), HelloState::Lost);
-    cell.lose();
-    assert!(!changes.has_changed().unwrap());
+    let wakes = async |event: &dyn Fn()| {
+        let changed = cell.changed();
+        event();
+        tokio::time::timeout(Duration::from_millis(1), changed).await.is_ok()
+    };
+    assert!(wakes(&|| cell.store(copy(1, 1))).await, "back");
+    assert!(!wakes(&|| cell.store(copy(1, 1))).await, "a poll");
+    assert!(wakes(&|| cell.store(copy(1, 2))).await, "another version");
+    assert!(!wakes(&|| cell.store(copy(1, 1))).await, "an older version");
+    assert!(wakes(&|| cell.lose()).await, "lost");
+    assert!(!wakes(&|| cell.lose()).await, "lost already");
+    assert!(wakes(&|| cell.wake()).await, "woken");
 }
 
 #[tokio::test(start_paused = true)]
