@@ -57,7 +57,7 @@ impl<'a> Fields<'a> {
     /// An empty document is a command without a name: [`Command::OTHER`], for the server to refuse.
     pub fn read(body: &'a [u8]) -> Result<Fields<'a>, DocError> {
         let mut fields = Fields::empty();
-        let mut session: Option<[u8; 16]> = None;
+        let mut session = None;
         let mut number = None;
         let (mut tailable, mut await_data) = (false, false);
         for (place, element) in elements(body).enumerate() {
@@ -70,7 +70,7 @@ impl<'a> Fields<'a> {
             match element.key {
                 b"$db" => fields.database = value.as_string_bytes().unwrap_or_default(),
                 b"maxTimeMS" => fields.max_time_ms = value.as_i64(),
-                b"lsid" => session = value.as_document().and_then(session_id),
+                b"lsid" => session = value.as_document(),
                 b"txnNumber" => number = value.as_i64(),
                 b"autocommit" => fields.in_transaction = value.as_bool() == Some(false),
                 b"startTransaction" => fields.starts_transaction = value.as_bool() == Some(true),
@@ -93,7 +93,10 @@ impl<'a> Fields<'a> {
             }
         }
         fields.opens_awaiting_cursor |= tailable && await_data;
-        fields.transaction = session.zip(number).map(|(session, number)| TransactionId { session, number });
+        // Most commands name a session, and few of them a number in it.
+        fields.transaction = session.zip(number).and_then(|(session, number)| {
+            session_id(session).map(|session| TransactionId { session, number })
+        });
         Ok(fields)
     }
 
