@@ -3,7 +3,9 @@
 
 mod support;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bson::oid::ObjectId;
@@ -301,6 +303,48 @@ fn a_new_connection_is_greeted_only_by_a_member_that_answers_now() {
     wait_until("the one that left is forgotten", Duration::from_secs(2), || clients() == 2.0);
     fake.monitoring(Monitoring::Closes);
     assert!(new.read_to_close().is_empty());
+}
+
+#[test]
+fn a_first_hello_that_waits_for_news_is_held_as_well_until_the_member_answers() {
+    let (fake, torana) = start();
+    fake.monitoring(Monitoring::Silent);
+    std::thread::sleep(Duration::from_millis(100));
+    let mut new = torana.client_of(fake.address());
+    // Of another process: of what a copy says, this would be told at once.
+    new.send_command("admin", awaiting(ObjectId::new(), 0, 60_000));
+    assert!(is_silent(&mut new));
+    fake.monitoring(Monitoring::Closes);
+    assert!(new.read_to_close().is_empty());
+}
+
+#[test]
+fn a_client_that_streams_hellos_without_a_pause_has_no_thread_to_itself() {
+    let (fake, torana) = start();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut greedy = torana.client_of(fake.address());
+    let readers = {
+        let hello = doc! { "$db": "admin" };
+        let mut body = awaiting(ObjectId::new(), 0, 0);
+        body.extend(hello);
+        greedy.send_msg(EXHAUST_ALLOWED, &[Section::Body(body)]);
+        let (mut stream, stop) = (greedy.stream().try_clone().unwrap(), stop.clone());
+        std::thread::spawn(move || {
+            let (mut scratch, mut bytes) = (vec![0; 1 << 20], 0);
+            while !stop.load(Ordering::Relaxed) {
+                bytes += stream.read(&mut scratch).unwrap();
+            }
+            bytes
+        })
+    };
+    let mut other = torana.client_of(fake.address());
+    let began = Instant::now();
+    for _ in 0..20 {
+        other.run("test", doc! { "ping": 1 });
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
+    stop.store(true, Ordering::Relaxed);
+    assert!(readers.join().unwrap() > 100_000, "it streams");
 }
 
 #[test]

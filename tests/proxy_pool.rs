@@ -744,6 +744,64 @@ fn those_who_go_by_rounds_ask_a_few_at_a_time_without_waiting_and_no_more_often_
 }
 
 #[test]
+fn whoever_gets_no_turn_to_ask_is_answered_by_what_it_was_told_last_or_refused() {
+    // A pool of 2 has one turn. Whoever has it is slow to be answered once the gate is shut.
+    let (shut, gate) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (is_shut, is_open) = (shut.clone(), gate.clone());
+    let fake = FakeServer::start(move |peer, request| {
+        if name_of(request) != "getMore" {
+            return peer.ok(request);
+        }
+        while is_shut.load(Ordering::Acquire) && !is_open.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        peer.reply(request, nothing_yet())
+    });
+    let torana = torana_with(&fake.uri(), "[pool]\nmax = 2\nwait_timeout = \"2s\"");
+    let more = |millis: i64| doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": millis };
+    let mut asked = torana.client_of(fake.address());
+    asked.send_command("test", more(1_000));
+    fake.wait_requests("getMore", 1);
+    let began = Instant::now();
+    shut.store(true, Ordering::Release);
+    let mut holder = torana.client_of(fake.address());
+    holder.send_command("test", more(60_000));
+    std::thread::sleep(Duration::from_millis(200));
+    let mut late = torana.client_of(fake.address());
+    late.send_command("test", more(60_000));
+    assert_eq!(asked.read().body(), nothing_yet());
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(1_800), "its own time, and no more: {took:?}");
+    let reply = late.read().body();
+    assert_eq!(reply.get_i32("code").ok(), Some(262), "{reply}");
+    assert_eq!(labels(&reply), ["SystemOverloadedError", "RetryableError", "ResumableChangeStreamError"]);
+    assert!(began.elapsed() < Duration::from_secs(4), "it waited once: {:?}", began.elapsed());
+    gate.store(true, Ordering::Release);
+}
+
+#[test]
+fn a_get_more_that_asks_not_to_wait_does_not() {
+    let fake = FakeServer::start(|peer, request| match name_of(request).as_str() {
+        "find" => {
+            let cursor = doc! { "id": 5i64, "ns": "test.c", "firstBatch": [] };
+            peer.reply(request, doc! { "cursor": cursor, "ok": 1.0 })
+        }
+        "getMore" => peer.reply(request, nothing_yet()),
+        _ => peer.ok(request),
+    });
+    // A pool of 2 has no share for those who await.
+    let torana = torana_with(&fake.uri(), "[pool]\nmax = 2");
+    let mut client = torana.client_of(fake.address());
+    client.run("test", doc! { "find": "c", "tailable": true, "awaitData": true });
+    for (millis, expected) in [(500, 500), (0, 0)] {
+        let began = Instant::now();
+        client.run("test", doc! { "getMore": 5i64, "collection": "c", "maxTimeMS": millis });
+        let took = began.elapsed().as_millis();
+        assert!((expected..expected + 400).contains(&took), "{millis}: {took} ms");
+    }
+}
+
+#[test]
 fn a_get_more_that_awaits_and_finds_no_connection_says_that_its_stream_may_be_resumed() {
     let held = Held::start("wait_timeout = \"200ms\"");
     let _holder = held.holder("find");

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 const OWN: usize = 32;
 const SHARED: usize = OWN;
 
-/// A bit for each lane that a thread has.
+/// A bit for each lane that a thread has. Static, as threads are: what a thread counts in has to be found without a handle.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {

@@ -22,9 +22,9 @@ use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, receive};
 use super::request::Request;
-use crate::config::PoolLimits;
 use crate::doc::{DocWriter, elements, find, find_path};
-use crate::metrics::EndReason;
+use crate::metrics::{EndReason, Outcome};
+use crate::pool::{CheckoutError, PoolOptions};
 use crate::rewrite::{CommandError, ErrorCode, RewriteError, reframe};
 use crate::topology::TopologyVersion;
 use crate::wire::{Header, Opcode, Side};
@@ -49,7 +49,7 @@ const NO_WAIT_FIRST: i64 = 13;
 const WAIT_MAX: Duration = AWAIT_DEFAULT;
 
 /// Between two rounds of one getMore: short enough for an event to be seen soon, stretched when many are sliced, so
-/// that all together ask a member at most a thousand times a second.
+/// that all together ask a member at most a thousand times a second, their first rounds aside.
 const ROUND_MIN: Duration = Duration::from_millis(50);
 const ROUND_EACH: Duration = Duration::from_millis(1);
 
@@ -77,7 +77,13 @@ pub async fn get_more(at: &Listener, client: &mut Client, request: &Request) -> 
     // Its maxTimeMS says how long the server waits for data, not when the client gives up.
     let patient = Request { max_time_ms: None, opens_awaiting_cursor: true, ..*request };
     let is_fixed = request.header.opcode != Opcode::Msg || request.has_checksum();
-    let wait = request.max_time().unwrap_or(AWAIT_DEFAULT);
+    let copy = at.member.monitored.hello.latest();
+    let can_refuse_to_wait =
+        copy.as_ref().is_some_and(|copy| copy.description.max_wire_version >= NO_WAIT_FIRST);
+    let wait = match request.max_time() {
+        None if request.max_time_is_zero && can_refuse_to_wait => Duration::ZERO,
+        limit => limit.unwrap_or(AWAIT_DEFAULT),
+    };
     if let (true, Some(permit)) = (is_fixed || wait <= WAIT_MAX, client.pool.try_awaiting()) {
         return forward_as(at, client, &patient, Lane::Awaiting(permit)).await;
     }
@@ -86,18 +92,16 @@ pub async fn get_more(at: &Listener, client: &mut Client, request: &Request) -> 
         return forward_as(at, client, &patient, Lane::Ordinary).await;
     }
     let until = request.received + wait;
-    let _counted = at.member.rounds.sliced.enter();
+    let rounds = client.pool.rounds.clone();
+    let _counted = rounds.sliced.enter();
     let whole = take_message(client, request);
     // What now stands first in the read buffer is the next request, and not this one's to drop.
     let header = Header { length: 0, ..patient.header };
-    let names_limit = request.max_time_ms.is_some();
-    let copy = at.member.monitored.hello.latest();
-    let process = copy.as_ref().and_then(|copy| copy.topology_version()).map(|version| version.process_id);
-    let can_refuse_to_wait = copy.is_some_and(|copy| copy.description.max_wire_version >= NO_WAIT_FIRST);
+    let names_limit = request.max_time_ms.is_some() || request.max_time_is_zero;
+    let process = copy.and_then(|copy| copy.topology_version()).map(|version| version.process_id);
     let shortest = if can_refuse_to_wait { Duration::ZERO } else { WAIT_MIN };
-    Sliced { at, request: Request { header, ..patient }, whole, until, names_limit, shortest, process }
-        .run(client)
-        .await
+    let request = Request { header, ..patient };
+    Sliced { at, rounds: &rounds, request, whole, until, names_limit, shortest, process }.run(client).await
 }
 
 /// Takes the request's bytes out of the read buffer, which others can use during the rounds.
@@ -107,27 +111,30 @@ fn take_message(client: &mut Client, request: &Request) -> Vec<u8> {
     message
 }
 
-/// The rounds of one member.
+/// The rounds of one pool's clients.
 #[derive(Debug)]
 pub struct Rounds {
     /// How many getMores go by rounds.
     sliced: Count,
     /// How many of them may ask at once: few, as they need no more to ask thousands of times a second.
     turns: Semaphore,
-    /// The longest wait for one's turn.
+    /// The longest wait for one's turn, as for a connection.
     patience: Duration,
+    /// Of the pool.
+    pool_max: usize,
 }
 
 impl Rounds {
-    /// Those of a member that has a pool of this size.
-    pub fn new(pool: &PoolLimits) -> Self {
+    /// None yet, of a pool with these limits.
+    pub fn new(pool: &PoolOptions) -> Self {
         let turns = Semaphore::new((pool.max / 8).max(1));
-        Rounds { sliced: Count::default(), turns, patience: pool.wait_timeout }
+        Rounds { sliced: Count::default(), turns, patience: pool.wait_timeout, pool_max: pool.max }
     }
 }
 
 struct Sliced<'a> {
     at: &'a Listener,
+    rounds: &'a Rounds,
     request: Request,
     whole: Vec<u8>,
     until: Instant,
@@ -145,10 +152,7 @@ impl Sliced<'_> {
         loop {
             let left = self.until.saturating_duration_since(Instant::now());
             if let (true, Some(reply)) = (left.is_zero(), &mut nothing_yet) {
-                // What the last round said is still true as far as the client can tell.
-                Header::patch_response_to(reply, self.request.header.request_id);
-                client.entry.enter(Phase::Writing);
-                return client.answer(reply).await;
+                return self.nothing_came(client, reply).await;
             }
             // A share that has come free is as good as one that was free at once.
             let share = client.pool.try_awaiting();
@@ -158,8 +162,13 @@ impl Sliced<'_> {
                     self.round(client, Lane::Awaiting(permit), Some(left.clamp(WAIT_MIN, WAIT_MAX))).await?
                 }
                 None => {
-                    let _turn = self.turn(client).await?;
-                    self.round(client, Lane::Ordinary, Some(self.shortest)).await?
+                    let asked = Instant::now();
+                    let turn = self.turn(client, nothing_yet.is_some()).await?;
+                    match (turn, &mut nothing_yet) {
+                        (Some(_turn), _) => self.round(client, Lane::Ordinary, Some(self.shortest)).await?,
+                        (None, Some(reply)) => return self.nothing_came(client, reply).await,
+                        (None, None) => return self.no_turn_came(client, asked.elapsed()).await,
+                    }
                 }
             };
             let Some((server, reply)) = arrived else { return Ok(()) };
@@ -257,22 +266,39 @@ impl Sliced<'_> {
         }
     }
 
-    /// Waits for its turn to ask, for as long as a request waits for a connection; after that it stands in the queue of
-    /// connections like others, and is told there if it must give up. Ends as well if the client leaves.
-    async fn turn(&self, client: &mut Client) -> Result<Option<SemaphorePermit<'_>>, End> {
-        let rounds = &self.at.member.rounds;
+    /// Waits for its turn to ask, for as long as a request waits for a connection, and if it `has_asked` before no longer
+    /// than its client does. Ends as well if the client leaves.
+    async fn turn(&self, client: &mut Client, has_asked: bool) -> Result<Option<SemaphorePermit<'_>>, End> {
+        let patience = Instant::now() + self.rounds.patience;
+        let until = if has_asked { self.until.min(patience) } else { patience };
         client.entry.enter(Phase::AwaitingData);
         tokio::select! {
             biased;
-            permit = rounds.turns.acquire() => Ok(permit.ok()),
+            permit = self.rounds.turns.acquire() => Ok(permit.ok()),
             () = std::future::poll_fn(|cx| client.poll_gone(cx)) => Err(exchange::abandoned(self.at, &self.request)),
-            () = tokio::time::sleep(rounds.patience) => Ok(None),
+            () = tokio::time::sleep_until(until) => Ok(None),
         }
+    }
+
+    /// The client's time is up. What the last round said is still true as far as the client can tell.
+    async fn nothing_came(&self, client: &mut Client, reply: &mut [u8]) -> Result<(), End> {
+        Header::patch_response_to(reply, self.request.header.request_id);
+        client.entry.enter(Phase::Writing);
+        client.answer(reply).await
+    }
+
+    /// The member was never asked, as others stood before this one for too long.
+    async fn no_turn_came(&self, client: &mut Client, waited: Duration) -> Result<(), End> {
+        let (max, waiting) = (self.rounds.pool_max, self.rounds.sliced.count());
+        let error = CheckoutError::WaitTimeout { waited, max, out: 0, connecting: 0, waiting };
+        self.at.member.metrics.pool.wait_timeouts.inc();
+        self.at.member.metrics.traffic.operations.inc((self.request.command, Outcome::Refused));
+        refuse::overloaded(client, &self.request, &error, false).await
     }
 
     /// Waits between two rounds, or until the client leaves.
     async fn pause(&self, client: &mut Client) -> Result<(), End> {
-        let crowd = u32::try_from(self.at.member.rounds.sliced.count()).unwrap_or(u32::MAX);
+        let crowd = u32::try_from(self.rounds.sliced.count()).unwrap_or(u32::MAX);
         let pause = ROUND_MIN.max(ROUND_EACH.saturating_mul(crowd));
         client.entry.enter(Phase::AwaitingData);
         let wake = self.until.min(Instant::now() + pause);

@@ -45,6 +45,8 @@ pub struct Client {
     pub pool: PoolUse,
     /// Whether it has sent its metadata: a second `client` document is an error.
     pub has_metadata: bool,
+    /// A hello was answered from what the member says now.
+    pub is_greeted: bool,
     /// The open transactions that it took part in.
     pub transactions: transactions::Own,
     /// What it has taken of a reply that holds up a server connection, since that counted as progress.
@@ -84,6 +86,7 @@ impl Client {
             listener,
             entry,
             has_metadata: false,
+            is_greeted: false,
             transactions: transactions::Own::default(),
             slowly_taken: 0,
             outcome_lost: false,

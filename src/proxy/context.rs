@@ -6,7 +6,6 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Duration;
 
-use super::awaiting::Rounds;
 use super::buffer::BufferPool;
 use super::count::Count;
 use super::cursors::AwaitingCursors;
@@ -70,8 +69,6 @@ pub struct Member {
     pub monitored: Arc<topology::Member>,
     /// Its cursors that await.
     pub cursors: AwaitingCursors,
-    /// Its awaiting getMores that go by rounds.
-    pub rounds: Rounds,
     /// How many writes run on whose clients left, of those that may.
     pub drained: Count,
     /// How many may.

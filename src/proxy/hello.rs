@@ -65,8 +65,8 @@ pub struct Rendered {
 
 /// The reply to a hello that waits for nothing, of a client that has greeted: what thousands of idle drivers send.
 /// `None`: it takes more than that.
-fn at_once(at: &Listener, client: &mut Client, request: &Request) -> Option<Vec<u8>> {
-    if !client.has_metadata || !request.has_reply() || at.shared.registry.is_draining() {
+fn ready(at: &Listener, client: &mut Client, request: &Request) -> Option<Vec<u8>> {
+    if !client.is_greeted || !request.has_reply() || at.shared.registry.is_draining() {
         return None;
     }
     let read = read(client, request, &mut true).ok()?;
@@ -84,12 +84,13 @@ fn at_once(at: &Listener, client: &mut Client, request: &Request) -> Option<Vec<
 
 /// Answers one hello; an exhaust one until the client leaves.
 pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
-    if let Some(reply) = at_once(at, client, request) {
+    if let Some(reply) = ready(at, client, request) {
         return client.answer(&reply).await;
     }
     at.member.metrics.traffic.local_replies.inc(request.command);
     let mut settled = client.has_metadata;
-    let greeting = (!settled).then(|| request.received.checked_sub(GREETING_AGE).unwrap_or(request.received));
+    let greeting =
+        (!client.is_greeted).then(|| request.received.checked_sub(GREETING_AGE).unwrap_or(request.received));
     let read = read(client, request, &mut settled);
     client.has_metadata = settled;
     let Read { asked, awaits, application } = match read {
@@ -116,8 +117,11 @@ pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Re
         let more = streams && waiting.awaits.is_some() && known.is_some();
         let id = client.next_reply_id();
         let out = frame(at, request, id, response_to, &outcome, &asked, more)?;
+        client.is_greeted |= outcome.is_ok();
         client.entry.enter(Phase::Writing);
         client.answer(&out).await?;
+        // A client that asks not to be let wait would otherwise have this thread to itself for as long as it reads.
+        tokio::task::coop::consume_budget().await;
         match (more, known, waiting.awaits) {
             (true, Some(version), Some((_, wait))) => waiting.awaits = Some((version, wait)),
             _ => return Ok(()),
@@ -231,10 +235,25 @@ impl Waiting<'_, '_> {
         if self.at.shared.registry.is_draining() {
             return Ok(Err(shutting_down(RetryScope::Plain)));
         }
-        match self.awaits {
-            None => self.at_once(client).await,
-            Some((known, wait)) => self.change(client, known, wait).await,
+        let asked = Instant::now();
+        let greeted = match self.greeting.take() {
+            Some(since) => match self.greet(client, since).await? {
+                Ok(copy) => Some(copy),
+                Err(error) => return Ok(Err(error)),
+            },
+            None => None,
+        };
+        if let Some((known, wait)) = self.awaits {
+            return self.change(client, known, wait).await;
         }
+        let copy = match greeted {
+            Some(copy) => copy,
+            None => self.copy().await?,
+        };
+        if copy.round_trip > HELD_ABOVE {
+            tokio::time::sleep_until(asked + copy.round_trip).await;
+        }
+        Ok(Ok(copy))
     }
 
     async fn copy(&self) -> Result<Arc<HelloCopy>, End> {
@@ -242,27 +261,20 @@ impl Waiting<'_, '_> {
         copy.ok_or_else(|| lost(self.at))
     }
 
-    async fn at_once(&mut self, client: &mut Client) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
-        let asked = Instant::now();
-        let copy = match self.greeting {
-            Some(since) => {
-                let mut draining = self.at.shared.registry.draining();
-                tokio::select! {
-                    biased;
-                    copy = self.at.member.monitored.hello.asked_since(since) => copy.ok_or_else(|| lost(self.at))?,
-                    // For as long as the member says nothing, clients come, lose patience, and come again.
-                    () = std::future::poll_fn(|cx| client.poll_gone(cx)) => return Err(End::clean()),
-                    _ = draining.wait_for(|draining| *draining) => {
-                        return Ok(Err(shutting_down(RetryScope::Plain)));
-                    }
-                }
-            }
-            None => self.copy().await?,
-        };
-        if copy.round_trip > HELD_ABOVE {
-            tokio::time::sleep_until(asked + copy.round_trip).await;
+    /// What the member answers now, to a connection's first hello.
+    async fn greet(
+        &self,
+        client: &mut Client,
+        since: Instant,
+    ) -> Result<Result<Arc<HelloCopy>, CommandError>, End> {
+        let mut draining = self.at.shared.registry.draining();
+        tokio::select! {
+            biased;
+            copy = self.at.member.monitored.hello.asked_since(since) => copy.map(Ok).ok_or_else(|| lost(self.at)),
+            // For as long as the member says nothing, clients come, lose patience, and come again.
+            () = std::future::poll_fn(|cx| client.poll_gone(cx)) => Err(End::clean()),
+            _ = draining.wait_for(|draining| *draining) => Ok(Err(shutting_down(RetryScope::Plain))),
         }
-        Ok(Ok(copy))
     }
 
     /// Waits until the member's topologyVersion is another than `known`, or `wait` is over.
@@ -321,6 +333,7 @@ impl Waiting<'_, '_> {
 
 /// When a wait of `wait` that ends at `until` is over, so that it ends along with others.
 fn together(until: Instant, wait: Duration) -> Instant {
+    // One beat for the whole process, as its threads have one clock.
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     if wait < TOGETHER_FROM {
         return until;

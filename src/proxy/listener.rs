@@ -74,10 +74,11 @@ fn admit(listener: &Arc<Listener>, stream: TcpStream) {
     let clients = &listener.member.metrics.clients;
     let registry = &listener.shared.registry;
     clients.accepted.inc();
+    let member = Arc::as_ptr(&listener.member).addr();
     let limit = i64::try_from(listener.shared.limits.clients_max).unwrap_or(i64::MAX);
     if clients.connected.get() >= limit {
         clients.rejected.inc();
-        registry.note_full();
+        registry.note_member_full(member);
         return;
     }
     // Neither failure hurts: the connection is closing, and its first read will say so.
@@ -85,7 +86,7 @@ fn admit(listener: &Arc<Listener>, stream: TcpStream) {
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
     let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     clients.connected.inc();
-    let entry = registry.entry(listener.id, listener.reply_timeout);
+    let entry = registry.entry(listener.id, member, listener.reply_timeout);
     let client = Box::new(Client::new(stream, listener.clone(), entry.clone()));
     registry.insert(entry, || tokio::spawn(session::run(client)).abort_handle());
 }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::awaiting::Rounds;
 use super::context::Pool;
 use super::pool_events::Observer;
 use crate::pool::{OptionsError, PoolOptions, Status};
@@ -20,6 +21,7 @@ const APPLICATIONS_MAX: usize = 64;
 pub struct Pools {
     /// For clients without a name, and for all if pools are not kept by application.
     common: Pool,
+    common_rounds: Arc<Rounds>,
     named: Option<Named>,
 }
 
@@ -38,11 +40,10 @@ struct Applications {
     closed: bool,
 }
 
-/// The pool of one application's clients, and what shows whether there are any: it is held by each of them.
-#[derive(Clone)]
+/// The pool of one application's clients. Each of them holds its rounds, which shows whether there are any.
 struct OfApplication {
     pool: Pool,
-    in_use: Arc<()>,
+    rounds: Arc<Rounds>,
 }
 
 /// The pool that serves a client, as long as the client holds it.
@@ -50,12 +51,13 @@ struct OfApplication {
 pub struct PoolUse {
     /// The pool.
     pub pool: Pool,
-    _in_use: Option<Arc<()>>,
+    /// The awaiting getMores over it that go by rounds.
+    pub rounds: Arc<Rounds>,
 }
 
 impl PoolUse {
     fn of(entry: &OfApplication) -> PoolUse {
-        PoolUse { pool: entry.pool.clone(), _in_use: Some(entry.in_use.clone()) }
+        PoolUse { pool: entry.pool.clone(), rounds: entry.rounds.clone() }
     }
 }
 
@@ -76,9 +78,10 @@ impl Pools {
         per_application: bool,
     ) -> Result<Pools, OptionsError> {
         let common = Pool::new(options.clone(), connector.clone(), Arc::new(observer.clone()))?;
+        let common_rounds = Arc::new(Rounds::new(&options));
         let named =
             per_application.then(|| Named { options, connector, observer, applications: Mutex::default() });
-        Ok(Pools { common, named })
+        Ok(Pools { common, common_rounds, named })
     }
 
     /// The pool for clients that have not named their application, and for torana's own commands.
@@ -88,7 +91,7 @@ impl Pools {
 
     /// The common pool, for a client.
     pub fn common_use(&self) -> PoolUse {
-        PoolUse { pool: self.common.clone(), _in_use: None }
+        PoolUse { pool: self.common.clone(), rounds: self.common_rounds.clone() }
     }
 
     /// The pool for clients of `application`.
@@ -107,7 +110,7 @@ impl Pools {
         if let Some(cause) = &applications.paused {
             pool.pause(cause);
         }
-        let entry = OfApplication { pool, in_use: Arc::default() };
+        let entry = OfApplication { pool, rounds: Arc::new(Rounds::new(&named.options)) };
         let used = PoolUse::of(&entry);
         applications.pools.insert(application.to_owned(), entry);
         used
@@ -177,7 +180,7 @@ impl Applications {
         if self.pools.len() < APPLICATIONS_MAX {
             return true;
         }
-        let is_unused = |entry: &OfApplication| Arc::strong_count(&entry.in_use) == 1;
+        let is_unused = |entry: &OfApplication| Arc::strong_count(&entry.rounds) == 1;
         let unused = self.pools.iter().find(|(_, entry)| is_unused(entry)).map(|(name, _)| name.clone());
         match unused.and_then(|name| self.pools.remove(&name)) {
             Some(entry) => {
@@ -207,15 +210,16 @@ mod tests {
     #[tokio::test]
     async fn an_application_that_nobody_uses_any_more_makes_room_for_another() {
         let pools = pools();
+        let is_common = |used: &PoolUse| Arc::ptr_eq(&used.rounds, &pools.common_rounds);
         let mut used: Vec<PoolUse> = (0..APPLICATIONS_MAX).map(|n| pools.of(&n.to_string())).collect();
         assert_eq!(made(&pools), APPLICATIONS_MAX);
         let late = pools.of("late");
-        assert!(late._in_use.is_none() && made(&pools) == APPLICATIONS_MAX, "the common pool serves it");
+        assert!(is_common(&late) && made(&pools) == APPLICATIONS_MAX, "the common pool serves it");
         let again = pools.of("7");
         used.remove(7);
-        assert!(pools.of("late")._in_use.is_none(), "one of its clients is left");
+        assert!(is_common(&pools.of("late")), "one of its clients is left");
         drop(again);
-        assert!(pools.of("late")._in_use.is_some() && made(&pools) == APPLICATIONS_MAX);
+        assert!(!is_common(&pools.of("late")) && made(&pools) == APPLICATIONS_MAX);
     }
 
     #[tokio::test]

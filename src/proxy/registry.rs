@@ -16,7 +16,7 @@ use tokio::time::Duration;
 
 use crate::metrics::{EndReason, Label};
 
-/// The clock's beat, and how often a sweep may come: the error of every client time-out.
+/// The clock's beat, and how often a sweep may come. A client time-out is up to two of them late.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
 
 /// What a client's session is doing, as far as a time-out depends on it.
@@ -56,6 +56,8 @@ pub struct Entry {
     pub id: i32,
     /// The listener that it came in on.
     listener: u32,
+    /// A number of that listener's member.
+    member: usize,
     /// The longest that it may wait for a reply of the server; for ever if zero.
     reply_timeout: Duration,
     phase: AtomicU8,
@@ -68,8 +70,9 @@ impl Entry {
     /// Enters `phase` now.
     #[inline]
     pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+        // In this order: a sweep on another thread must not see the new phase with the old one's time.
         self.since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Release);
     }
 
     /// Whether it has not sent a whole message yet.
@@ -102,7 +105,7 @@ impl Entry {
         !idle.contains(&self.phase.load(Ordering::Relaxed))
     }
 
-    /// Whether it holds a server connection.
+    /// Whether it holds a server connection, or may: those who wait for data hold one only now and then.
     fn is_in_flight(&self) -> bool {
         self.is_busy() && self.phase.load(Ordering::Relaxed) != Phase::Queueing as u8
     }
@@ -140,8 +143,10 @@ pub struct Registry {
     shortest: AtomicU64,
     /// It has just become shorter.
     is_shorter: AtomicBool,
-    /// A client found no room since the last sweep.
+    /// Somebody found no descriptor since the last sweep.
     is_full: AtomicBool,
+    /// Members for whose clients there was no room since the last sweep.
+    full_members: Mutex<Vec<usize>>,
     draining: watch::Sender<bool>,
     /// The same, for every message to look at.
     is_draining: AtomicBool,
@@ -158,23 +163,25 @@ impl Registry {
             is_shorter: AtomicBool::new(false),
             limits,
             is_full: AtomicBool::new(false),
+            full_members: Mutex::default(),
             draining: watch::Sender::new(false),
             is_draining: AtomicBool::new(false),
         }
     }
 
-    /// The entry of a new client of `listener`, in phase `Silent`. It counts once [`Registry::insert`] was called.
-    pub fn entry(&self, listener: u32, reply_timeout: Option<Duration>) -> Arc<Entry> {
+    /// The entry of a new client of `listener` and `member`, in phase `Silent`. It counts once [`Registry::insert`] was called.
+    pub fn entry(&self, listener: u32, member: usize, reply_timeout: Option<Duration>) -> Arc<Entry> {
         if let Some(timeout) = reply_timeout {
             let timeout = millis(timeout);
             if self.shortest.fetch_min(timeout, Ordering::Relaxed) > timeout {
-                self.is_shorter.store(true, Ordering::Relaxed);
+                self.is_shorter.store(true, Ordering::Release);
             }
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
         Arc::new(Entry {
             id,
             listener,
+            member,
             reply_timeout: reply_timeout.unwrap_or_default(),
             phase: AtomicU8::new(Phase::Silent as u8),
             since: AtomicU32::new(self.clock.load(Ordering::Relaxed)),
@@ -222,9 +229,17 @@ impl Registry {
         self.locked().values().for_each(|(entry, abort)| Self::abort(entry, abort, reason));
     }
 
-    /// A client found no room: the next sweep makes some, if there are clients that never said anything.
+    /// The process has no descriptor left: the next sweep makes room, if there are clients that never said anything.
     pub fn note_full(&self) {
         self.is_full.store(true, Ordering::Relaxed);
+    }
+
+    /// A client of `member` found no room among those of the same member: the next sweep makes some there.
+    pub fn note_member_full(&self, member: usize) {
+        let mut full = self.full_members.lock().unwrap_or_else(PoisonError::into_inner);
+        if !full.contains(&member) {
+            full.push(member);
+        }
     }
 
     /// How many clients have a request under way.
@@ -258,25 +273,26 @@ impl Registry {
             let now = self.clock.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
             let is_full = self.is_full.swap(false, Ordering::Relaxed);
             idle_for = idle_for.saturating_sub(SWEEP_EVERY);
-            let is_shorter = self.is_shorter.swap(false, Ordering::Relaxed);
-            if is_full || is_shorter || idle_for.is_zero() {
-                idle_for = self.sweep_once(now, is_full);
+            let is_shorter = self.is_shorter.swap(false, Ordering::Acquire);
+            let full = std::mem::take(&mut *self.full_members.lock().unwrap_or_else(PoisonError::into_inner));
+            if is_full || is_shorter || !full.is_empty() || idle_for.is_zero() {
+                idle_for = self.sweep_once(now, |member| is_full || full.contains(&member));
             }
         }
     }
 
     /// Ends who is over its time. Until the time returned is over nobody else can be: neither one who was found waiting
     /// nor one who enters a phase now.
-    fn sweep_once(&self, now: u32, is_full: bool) -> Duration {
+    fn sweep_once(&self, now: u32, is_full: impl Fn(usize) -> bool) -> Duration {
         let mut idle_for = Duration::from_millis(self.shortest.load(Ordering::Relaxed));
         for (entry, abort) in self.locked().values() {
-            let phase = usize::from(entry.phase.load(Ordering::Relaxed));
+            let phase = usize::from(entry.phase.load(Ordering::Acquire));
             let awaits = [Phase::Awaiting as usize, Phase::AwaitingData as usize].contains(&phase);
             let (longest, reason) = match awaits {
                 true => (entry.reply_timeout, Some(EndReason::ReplyTimeout)),
                 false => self.limits.0[phase.min(PHASES - 1)],
             };
-            if phase == Phase::Silent as usize && !is_full {
+            if phase == Phase::Silent as usize && !is_full(entry.member) {
                 continue;
             }
             let since = SWEEP_EVERY * now.wrapping_sub(entry.since.load(Ordering::Relaxed));
@@ -314,7 +330,7 @@ mod tests {
         tokio::spawn(async move { sweeping.sweep().await });
         let mut sessions = Vec::new();
         for _ in 0..2 {
-            let entry = registry.entry(0, None);
+            let entry = registry.entry(0, 0, None);
             entry.begins_message();
             let task = tokio::spawn(std::future::pending::<()>());
             registry.insert(entry.clone(), || task.abort_handle());
@@ -331,6 +347,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_makes_room_among_the_clients_of_the_same_member() {
+        let limits =
+            PhaseLimits::default().with(Phase::Silent, Duration::from_secs(2), EndReason::LoginTimeout);
+        let registry = Arc::new(Registry::new(limits));
+        let sweeping = registry.clone();
+        tokio::spawn(async move { sweeping.sweep().await });
+        let [one, other] = [1, 2].map(|member| {
+            let entry = registry.entry(0, member, None);
+            let task = tokio::spawn(std::future::pending::<()>());
+            registry.insert(entry.clone(), || task.abort_handle());
+            entry
+        });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((one.ended(), other.ended()), (None, None));
+        registry.note_member_full(1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((one.ended(), other.ended()), (Some(EndReason::LoginTimeout), None));
+        registry.note_full();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(other.ended(), Some(EndReason::LoginTimeout));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_time_out_that_is_shorter_than_all_before_is_kept_too() {
         let long =
             PhaseLimits::default().with(Phase::Login, Duration::from_secs(600), EndReason::LoginTimeout);
@@ -340,7 +379,7 @@ mod tests {
         // Long enough for a sweep that finds nothing to do for ten minutes.
         tokio::time::sleep(Duration::from_secs(5)).await;
         let waits = async |phase| {
-            let entry = registry.entry(0, Some(Duration::from_secs(1)));
+            let entry = registry.entry(0, 0, Some(Duration::from_secs(1)));
             entry.enter(phase);
             let task = tokio::spawn(std::future::pending::<()>());
             registry.insert(entry.clone(), || task.abort_handle());

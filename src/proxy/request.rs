@@ -63,6 +63,8 @@ pub struct Request {
     pub received: Instant,
     /// The client's own limit, `maxTimeMS`; `None` if 0 or absent.
     pub max_time_ms: Option<NonZeroU32>,
+    /// `maxTimeMS: 0`: no limit, but to a getMore that awaits: from MongoDB 5.0 on that one does not wait then.
+    pub max_time_is_zero: bool,
     /// Session and number, for retryable writes and transactions.
     pub transaction: Option<TransactionId>,
     /// Whether it is a statement of a multi-document transaction.
@@ -182,6 +184,7 @@ impl Request {
             route,
             received,
             max_time_ms: None,
+            max_time_is_zero: false,
             transaction: None,
             in_transaction: false,
             starts_transaction: false,
@@ -213,6 +216,7 @@ impl Request {
         let looks = fields.looks_at_operations || kind == Kind::Names;
         Request {
             max_time_ms: max_time.and_then(NonZeroU32::new),
+            max_time_is_zero: max_time == Some(0),
             transaction: fields.transaction,
             in_transaction: fields.in_transaction,
             starts_transaction: fields.starts_transaction,

@@ -9,7 +9,6 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, interval};
 
-use super::awaiting::Rounds;
 use super::context::{Listener, Member, Set, Shared};
 use super::count::Count;
 use super::cursors::AwaitingCursors;
@@ -227,7 +226,6 @@ impl SetRunner {
             pools,
             monitored,
             cursors: AwaitingCursors::default(),
-            rounds: Rounds::new(&self.config.pool),
             drained: Count::default(),
             drained_max: (self.config.pool.max / 4).max(1),
             closes: CloseRate::default(),
