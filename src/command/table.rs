@@ -27,6 +27,8 @@ pub enum Kind {
     LastError,
     /// Its reply or request names members: rewritten.
     Names,
+    /// `configureFailPoint`: may be for commands that torana answers itself.
+    FailPoint,
 }
 
 macro_rules! commands {
@@ -55,7 +57,7 @@ commands! {
     "collstats" => Read,
     "commitTransaction" => EndTransaction,
     "compact" => Write,
-    "configureFailPoint" => Write,
+    "configureFailPoint" => FailPoint,
     "connPoolStats" => Names,
     "connectionStatus" => Read,
     "convertToCapped" => Write,

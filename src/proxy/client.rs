@@ -43,6 +43,8 @@ pub struct Client {
     pub entry: Arc<Entry>,
     /// The pool that serves it.
     pub pool: PoolUse,
+    /// The name of its application, and what its pool was chosen by.
+    application: Option<Box<Application>>,
     /// Whether it has sent its metadata: a second `client` document is an error.
     pub has_metadata: bool,
     /// A hello was answered from what the member says now.
@@ -66,6 +68,14 @@ pub struct Client {
     header_since: Option<Instant>,
 }
 
+/// What a client's application is called.
+#[derive(Debug)]
+struct Application {
+    name: String,
+    /// [`Pools::choice`](super::pools::Pools::choice) when its pool was chosen.
+    choice: u32,
+}
+
 /// What stands in the way of a whole message.
 enum Progress {
     Message(Header),
@@ -85,6 +95,7 @@ impl Client {
             reply_memory: None,
             listener,
             entry,
+            application: None,
             has_metadata: false,
             is_greeted: false,
             transactions: transactions::Own::default(),
@@ -96,6 +107,29 @@ impl Client {
             next_reply_id: 0,
             timer: None,
             header_since: None,
+        }
+    }
+
+    /// The name of its application, if it has said one.
+    pub fn application(&self) -> Option<&str> {
+        self.application.as_deref().map(|application| application.name.as_str())
+    }
+
+    /// Its application is called `name`: the pool may be one of that application's own.
+    pub fn set_application(&mut self, name: String) {
+        let choice = self.listener.member.pools.choice();
+        self.pool = self.listener.member.pools.of(&name);
+        self.application = Some(Box::new(Application { name, choice }));
+    }
+
+    /// Takes another pool if its application has been given one since.
+    #[inline]
+    pub fn choose_pool(&mut self) {
+        let Some(application) = &mut self.application else { return };
+        let choice = self.listener.member.pools.choice();
+        if application.choice != choice {
+            application.choice = choice;
+            self.pool = self.listener.member.pools.of(&application.name);
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::time::Duration;
 use super::buffer::BufferPool;
 use super::count::Count;
 use super::cursors::AwaitingCursors;
+use super::fail_points::FailPoints;
 use super::hello;
 use super::orphan;
 use super::pools::Pools;
@@ -69,6 +70,8 @@ pub struct Member {
     pub monitored: Arc<topology::Member>,
     /// Its cursors that await.
     pub cursors: AwaitingCursors,
+    /// Its fail points, as far as they are torana's.
+    pub fail_points: FailPoints,
     /// How many writes run on whose clients left, of those that may.
     pub drained: Count,
     /// How many may.

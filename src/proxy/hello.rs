@@ -18,6 +18,7 @@ use tokio::time::{Duration, Instant, Sleep, sleep_until};
 use super::client::Client;
 use super::context::{Counted, Listener};
 use super::end::End;
+use super::fail_points;
 use super::refuse;
 use super::registry::Phase;
 use super::request::{Request, unwrapped};
@@ -66,7 +67,11 @@ pub struct Rendered {
 /// The reply to a hello that waits for nothing, of a client that has greeted: what thousands of idle drivers send.
 /// `None`: it takes more than that.
 fn ready(at: &Listener, client: &mut Client, request: &Request) -> Option<Vec<u8>> {
-    if !client.is_greeted || !request.has_reply() || at.shared.registry.is_draining() {
+    if at.member.fail_points.is_armed()
+        || !client.is_greeted
+        || !request.has_reply()
+        || at.shared.registry.is_draining()
+    {
         return None;
     }
     let read = read(client, request, &mut true).ok()?;
@@ -97,8 +102,13 @@ pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Re
         Ok(read) => read,
         Err(error) => return refuse::with(client, request, &error).await,
     };
+    let name = request.command.name();
+    let failed = fail_points::evaluate(at, client, name, application.as_deref()).await?;
     if let Some(application) = application {
-        client.pool = at.member.pools.of(&application);
+        client.set_application(application);
+    }
+    if let Some(error) = failed {
+        return refuse::with(client, request, &error).await;
     }
     client.consume(request.header.length);
     if !request.has_reply() {
@@ -127,6 +137,11 @@ pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Re
             _ => return Ok(()),
         }
         response_to = id;
+        // On a server each reply of a stream answers a request of its own, which may fail.
+        if let Some(error) = fail_points::evaluate(at, client, name, None).await? {
+            let out = frame(at, request, client.next_reply_id(), response_to, &Err(error), &asked, false)?;
+            return client.answer(&out).await;
+        }
     }
 }
 

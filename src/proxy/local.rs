@@ -1,7 +1,9 @@
 //! Commands that torana answers itself, besides hello: what belongs to the client's own connection.
 
 use super::client::Client;
+use super::context::Listener;
 use super::end::End;
+use super::fail_points;
 use super::refuse;
 use super::request::Request;
 use crate::doc::DocWriter;
@@ -9,8 +11,11 @@ use crate::rewrite::{CommandError, ErrorCode};
 use crate::wire::{MsgFlags, OpMsgBuilder, Opcode, write_op_reply};
 
 /// Answers `logout`, refuses authentication.
-pub async fn answer(client: &mut Client, request: &Request) -> Result<(), End> {
-    client.listener.member.metrics.traffic.local_replies.inc(request.command);
+pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
+    if let Some(error) = fail_points::evaluate(at, client, request.command.name(), None).await? {
+        return refuse::with(client, request, &error).await;
+    }
+    at.member.metrics.traffic.local_replies.inc(request.command);
     let mut document = Vec::with_capacity(64);
     let mut reply = DocWriter::begin(&mut document);
     match request.command.name() {

@@ -3,8 +3,9 @@
 //! Servers log and profile by application name, and fail points match by it. Where that matters, the clients of each
 //! name have connections that carry it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::awaiting::Rounds;
@@ -22,10 +23,14 @@ pub struct Pools {
     /// For clients without a name, and for all if pools are not kept by application.
     common: Pool,
     common_rounds: Arc<Rounds>,
-    named: Option<Named>,
+    named: Named,
+    /// How often an application was given connections of its own.
+    choice: AtomicU32,
 }
 
 struct Named {
+    /// Each application has a pool, not only those that were given one.
+    is_for_all: bool,
     options: PoolOptions,
     connector: Connector,
     observer: Observer,
@@ -35,6 +40,8 @@ struct Named {
 #[derive(Default)]
 struct Applications {
     pools: HashMap<String, OfApplication>,
+    /// Applications that were given connections of their own.
+    apart: HashSet<String>,
     /// Why the member is lost, if it is: pools are made paused then.
     paused: Option<String>,
     closed: bool,
@@ -79,9 +86,9 @@ impl Pools {
     ) -> Result<Pools, OptionsError> {
         let common = Pool::new(options.clone(), connector.clone(), Arc::new(observer.clone()))?;
         let common_rounds = Arc::new(Rounds::new(&options));
-        let named =
-            per_application.then(|| Named { options, connector, observer, applications: Mutex::default() });
-        Ok(Pools { common, common_rounds, named })
+        let is_for_all = per_application;
+        let named = Named { is_for_all, options, connector, observer, applications: Mutex::default() };
+        Ok(Pools { common, common_rounds, named, choice: AtomicU32::new(0) })
     }
 
     /// The pool for clients that have not named their application, and for torana's own commands.
@@ -96,8 +103,11 @@ impl Pools {
 
     /// The pool for clients of `application`.
     pub fn of(&self, application: &str) -> PoolUse {
-        let Some(named) = &self.named else { return self.common_use() };
+        let named = &self.named;
         let mut applications = named.locked();
+        if !named.is_for_all && !applications.apart.contains(application) {
+            return self.common_use();
+        }
         if let Some(entry) = applications.pools.get(application) {
             return PoolUse::of(entry);
         }
@@ -114,6 +124,21 @@ impl Pools {
         let used = PoolUse::of(&entry);
         applications.pools.insert(application.to_owned(), entry);
         used
+    }
+
+    /// Gives the clients of `application` connections under its name from now on.
+    pub fn keep_apart(&self, application: &str) {
+        let mut applications = self.named.locked();
+        let has_room = applications.apart.len() < APPLICATIONS_MAX;
+        if !self.named.is_for_all && has_room && applications.apart.insert(application.to_owned()) {
+            self.choice.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Another number once [`Pools::of`] may have another answer for a client.
+    #[inline]
+    pub fn choice(&self) -> u32 {
+        self.choice.load(Ordering::Acquire)
     }
 
     /// The member is lost: all are paused, those to come too.
@@ -138,31 +163,27 @@ impl Pools {
 
     fn each(&self, act: impl Fn(&Pool), note: impl FnOnce(&mut Applications)) {
         act(&self.common);
-        if let Some(named) = &self.named {
-            let mut applications = named.locked();
-            note(&mut applications);
-            applications.pools.values().for_each(|entry| act(&entry.pool));
-        }
+        let mut applications = self.named.locked();
+        note(&mut applications);
+        applications.pools.values().for_each(|entry| act(&entry.pool));
     }
 
     /// All of them in numbers.
     pub fn status(&self) -> Status {
         let mut sum = self.common.status();
-        if let Some(named) = &self.named {
-            for entry in named.locked().pools.values() {
-                let status = entry.pool.status();
-                sum.max += status.max;
-                sum.size += status.size;
-                sum.idle += status.idle;
-                sum.out += status.out;
-                sum.connecting += status.connecting;
-                sum.waiting += status.waiting;
-                sum.queue_max += status.queue_max;
-                sum.ordinary += status.ordinary;
-                sum.ordinary_max += status.ordinary_max;
-                sum.awaiting += status.awaiting;
-                sum.awaiting_max += status.awaiting_max;
-            }
+        for entry in self.named.locked().pools.values() {
+            let status = entry.pool.status();
+            sum.max += status.max;
+            sum.size += status.size;
+            sum.idle += status.idle;
+            sum.out += status.out;
+            sum.connecting += status.connecting;
+            sum.waiting += status.waiting;
+            sum.queue_max += status.queue_max;
+            sum.ordinary += status.ordinary;
+            sum.ordinary_max += status.ordinary_max;
+            sum.awaiting += status.awaiting;
+            sum.awaiting_max += status.awaiting_max;
         }
         sum
     }
@@ -204,7 +225,7 @@ mod tests {
     }
 
     fn made(pools: &Pools) -> usize {
-        pools.named.as_ref().unwrap().locked().pools.len()
+        pools.named.locked().pools.len()
     }
 
     #[tokio::test]

@@ -42,6 +42,8 @@ pub enum Route {
     LegacyWrite,
     /// To the server; it ends cursors.
     EndsCursors,
+    /// A fail point, which may be for commands that torana answers itself.
+    FailPoint,
     /// To the server; it ends sessions and with them their transactions.
     EndsSessions,
     /// getLastError and its kin: belongs to the connection of the last legacy write.
@@ -206,6 +208,7 @@ impl Request {
             Kind::LastError => Route::LastError,
             Kind::EndsSessions => Route::EndsSessions,
             Kind::EndsCursors => Route::EndsCursors,
+            Kind::FailPoint => Route::FailPoint,
             _ => {
                 let plain = if kind == Kind::GetMore { Route::GetMore } else { Route::Forward };
                 let (reply, request) = (ReplyKind::for_command(fields, body), request_names_members(fields));

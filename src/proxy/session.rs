@@ -8,6 +8,7 @@ use super::context::Listener;
 use super::end::End;
 use super::exchange;
 use super::exhaust;
+use super::fail_points;
 use super::hello;
 use super::legacy;
 use super::local;
@@ -41,6 +42,7 @@ async fn serve(at: &Listener, client: &mut Client) -> End {
             Err(error) => return Box::pin(refuse::malformed(client, header, error)).await,
         };
         count(at, &request);
+        client.choose_pool();
         turn::to_send().await;
         let refused = at.shared.registry.is_draining() && !continues(at, &request);
         let done = match request.route {
@@ -69,10 +71,11 @@ async fn dispatch(at: &Listener, client: &mut Client, request: Request) -> Resul
         Route::GetMore => awaiting::get_more(at, client, request).await,
         Route::Exhaust => exhaust::run(at, client, request).await,
         Route::Hello => hello::answer(at, client, request).await,
-        Route::Local => local::answer(client, request).await,
+        Route::Local => local::answer(at, client, request).await,
         Route::Names { reply, request: edits } => {
             names::exchange(at, client, request, reply.map(Edit::Members), edits).await
         }
+        Route::FailPoint => fail_points::configure(at, client, request).await,
         Route::WhatsMyUri => names::exchange(at, client, request, Some(Edit::Client), false).await,
         Route::LegacyWrite | Route::LastError => legacy::run(at, client, request).await,
         Route::EndsCursors => {

@@ -12,6 +12,7 @@ use tokio::time::{Duration, interval};
 use super::context::{Listener, Member, Set, Shared};
 use super::count::Count;
 use super::cursors::AwaitingCursors;
+use super::fail_points::FailPoints;
 use super::listener::{Accepting, accept, bind};
 use super::orphan::CloseRate;
 use super::pool_events::Observer;
@@ -226,6 +227,7 @@ impl SetRunner {
             pools,
             monitored,
             cursors: AwaitingCursors::default(),
+            fail_points: FailPoints::default(),
             drained: Count::default(),
             drained_max: (self.config.pool.max / 4).max(1),
             closes: CloseRate::default(),

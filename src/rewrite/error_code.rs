@@ -55,6 +55,26 @@ codes! {
     INVALID_NAMESPACE = 73 "InvalidNamespace";
     /// No answer in time.
     NETWORK_TIMEOUT = 89 "NetworkTimeout";
+    /// The name of a host is not known.
+    HOST_NOT_FOUND = 7 "HostNotFound";
+    /// Is primary no more.
+    PRIMARY_STEPPED_DOWN = 189 "PrimarySteppedDown";
+    /// Another took too long.
+    NETWORK_INTERFACE_EXCEEDED_TIME_LIMIT = 202 "NetworkInterfaceExceededTimeLimit";
+    /// No connection to it.
+    SOCKET_EXCEPTION = 9001 "SocketException";
+    /// A write at a member that is not primary.
+    NOT_WRITABLE_PRIMARY = 10107 "NotWritablePrimary";
+    /// Ended as the server shuts down.
+    INTERRUPTED_AT_SHUTDOWN = 11600 "InterruptedAtShutdown";
+    /// Ended by somebody.
+    INTERRUPTED = 11601 "Interrupted";
+    /// Ended as the member is primary no more.
+    INTERRUPTED_DUE_TO_REPL_STATE_CHANGE = 11602 "InterruptedDueToReplStateChange";
+    /// A read at a member that is not primary, without leave to read from secondaries.
+    NOT_PRIMARY_NO_SECONDARY_OK = 13435 "NotPrimaryNoSecondaryOk";
+    /// The member is in no state to serve.
+    NOT_PRIMARY_OR_SECONDARY = 13436 "NotPrimaryOrSecondary";
     /// Going away; try elsewhere.
     SHUTDOWN_IN_PROGRESS = 91 "ShutdownInProgress";
     /// A configuration that no replica set can have.

@@ -36,6 +36,11 @@ impl Labels {
         "ResumableChangeStreamError",
     ];
 
+    /// The label that is sent as `text`.
+    pub fn named(text: &str) -> Option<Labels> {
+        Self::TEXTS.iter().position(|known| *known == text).map(|bit| Labels(1 << bit))
+    }
+
     /// Both sets together.
     #[must_use]
     pub const fn and(self, other: Labels) -> Labels {
