@@ -78,7 +78,7 @@ stand_set() {
 stand_build() {
     [ -z "${STAND_TORANA:-}" ] || return 0
     STAND_TORANA="${CARGO_TARGET_DIR:-$TORANA_REPO/target}/release/torana"
-    step 'building torana (release)' cargo build --release --quiet --manifest-path "$TORANA_REPO/Cargo.toml" --bin torana
+    step 'building torana (release, some minutes the first time)' cargo build --release --quiet --manifest-path "$TORANA_REPO/Cargo.toml" --bin torana
 }
 
 stand_torana() {

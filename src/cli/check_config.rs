@@ -6,7 +6,8 @@ use crate::config::{Flags, SetConfig, load};
 
 /// Check a configuration file without starting anything
 ///
-/// Prints `ok` and what the file comes to; or every mistake with file and line, and ends with status 1.
+/// Prints `ok` and what the file comes to; or what is wrong, with file and line, and ends with status 1. What cannot be
+/// read hides what is wrong behind it: check again once it is mended.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The file, in TOML

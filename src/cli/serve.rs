@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::descriptors::raise_limit;
 use crate::config::{Admin, Config, Flags, Host, HostPort, load, show_size};
@@ -104,10 +105,21 @@ impl Arguments {
 }
 
 /// Standard output is for the ready line; the log goes to standard error.
+/// A misspelt level would be taken for the name of a part of the program, and switch the log off.
+fn log_filter(text: &str) -> anyhow::Result<EnvFilter> {
+    for directive in text.split(',').map(str::trim) {
+        let names_a_part = directive.contains(['=', ':', '[']) || directive.starts_with("torana");
+        if directive.is_empty() || !names_a_part && directive.parse::<LevelFilter>().is_err() {
+            anyhow::bail!("{directive:?} is no level: use error, warn, info, debug, trace or off");
+        }
+    }
+    EnvFilter::try_new(text).map_err(|error| anyhow::anyhow!("{error}"))
+}
+
 fn start_log(level: Option<&str>) -> anyhow::Result<()> {
     let filter = match (level, std::env::var("RUST_LOG")) {
-        (Some(level), _) => EnvFilter::try_new(level).with_context(|| format!("--log-level {level}"))?,
-        (None, Ok(level)) => EnvFilter::try_new(&level).with_context(|| format!("RUST_LOG={level}"))?,
+        (Some(level), _) => log_filter(level).with_context(|| format!("--log-level {level}"))?,
+        (None, Ok(level)) => log_filter(&level).with_context(|| format!("RUST_LOG={level}"))?,
         (None, Err(_)) => EnvFilter::new("info"),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -194,5 +206,18 @@ mod tests {
         let flavor = |threads| runtime(threads).unwrap().handle().runtime_flavor();
         assert_eq!(flavor(1), tokio::runtime::RuntimeFlavor::CurrentThread);
         assert_eq!(flavor(2), tokio::runtime::RuntimeFlavor::MultiThread);
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_refused_and_what_filters_is_not() {
+        for text in ["warning", "loud", "", "info,", "info,verbose"] {
+            let error = log_filter(text).unwrap_err().to_string();
+            assert!(error.contains("is no level: use error, warn"), "{text}: {error}");
+        }
+        for text in ["warn", "DEBUG", "off", "info,torana::pool=debug", "torana", "hyper=off"] {
+            log_filter(text).unwrap();
+        }
+        let error = log_filter("info,torana::pool=xx").unwrap_err().to_string();
+        assert!(error.contains("level"), "{error}");
     }
 }

@@ -48,14 +48,20 @@ pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 pub fn accept(socket: TcpListener, listener: Arc<Listener>) -> io::Result<Accepting> {
     let address = socket.local_addr()?;
     let task = tokio::spawn(async move {
+        let mut pauses = false;
         loop {
             match socket.accept().await {
-                Ok((stream, _)) => admit(&listener, stream),
+                Ok((stream, _)) => {
+                    pauses = false;
+                    admit(&listener, stream);
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     listener.member.metrics.clients.accept_pauses.inc();
                     listener.shared.registry.note_full();
-                    tracing::warn!(%address, %error, "accepting pauses");
+                    if !std::mem::replace(&mut pauses, true) {
+                        tracing::warn!(%address, %error, "accepting pauses until there are descriptors");
+                    }
                     sleep(PAUSE).await;
                 }
             }
