@@ -147,6 +147,27 @@ fn documents_nested_ten_thousand_deep_pass_unread_and_harm_nothing() {
 }
 
 #[test]
+fn fail_points_nested_as_deep_as_a_message_allows_harm_nothing() {
+    let (fake, torana) = start("");
+    fake.script(|peer, request| peer.reply(request, doc! { "ok": 1.0 }));
+    let front = bytes_of(&doc! { "configureFailPoint": "failCommand", "mode": "alwaysOn" });
+    let back = bytes_of(&doc! { "$db": "admin" });
+    for levels in [100, 500, 10_000] {
+        let deep = (0..levels).fold(vec![5, 0, 0, 0, 0], |inner, _| {
+            let length = (4 + 3 + inner.len() + 1) as i32;
+            [length.to_le_bytes().as_slice(), &[3, b'a', 0], &inner, &[0]].concat()
+        });
+        let elements = [&front[4..front.len() - 1], b"\x03data\0", &deep, &back[4..]].concat();
+        let length = (4 + elements.len()) as i32;
+        let payload = [&[0, 0, 0, 0, 0], length.to_le_bytes().as_slice(), &elements].concat();
+        let mut client = torana.client_of(fake.address());
+        client.send(&message(1, 0, OP_MSG, &payload));
+        assert_eq!(client.read().response_to(), 1, "{levels}");
+    }
+    assert_eq!(fake.requests("configureFailPoint").len(), 3);
+}
+
+#[test]
 fn a_field_that_stands_twice_passes_as_it_came() {
     let (fake, torana) = start("");
     let one = bytes_of(&doc! { "ping": 1, "n": 1 });

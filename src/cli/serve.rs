@@ -104,7 +104,6 @@ impl Arguments {
     }
 }
 
-/// Standard output is for the ready line; the log goes to standard error.
 /// A misspelt level would be taken for the name of a part of the program, and switch the log off.
 fn log_filter(text: &str) -> anyhow::Result<EnvFilter> {
     for directive in text.split(',').map(str::trim) {
@@ -116,6 +115,7 @@ fn log_filter(text: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(text).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
+/// Standard output is for the ready line; the log goes to standard error.
 fn start_log(level: Option<&str>) -> anyhow::Result<()> {
     let filter = match (level, std::env::var("RUST_LOG")) {
         (Some(level), _) => log_filter(level).with_context(|| format!("--log-level {level}"))?,

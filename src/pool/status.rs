@@ -28,6 +28,16 @@ pub struct Status {
 }
 
 impl Status {
+    /// Counts another pool in.
+    pub fn add(&mut self, other: &Status) {
+        self.add_lane(other);
+        self.queue_max += other.queue_max;
+        self.ordinary += other.ordinary;
+        self.ordinary_max += other.ordinary_max;
+        self.awaiting += other.awaiting;
+        self.awaiting_max += other.awaiting_max;
+    }
+
     /// Counts the extra connections for awaiting operations in.
     pub(super) fn add_lane(&mut self, lane: &Status) {
         self.max += lane.max;

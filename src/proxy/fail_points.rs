@@ -22,6 +22,7 @@ use super::orphan;
 use super::registry::Phase;
 use super::reply::{Arrival, receive};
 use super::request::Request;
+use crate::doc::{BsonType, elements};
 use crate::metrics::EndReason;
 use crate::rewrite::{CommandError, ErrorCode, Labels, body_range, reframe};
 use crate::wire::Side;
@@ -29,6 +30,13 @@ use crate::wire::Side;
 /// What torana answers itself.
 const LOCAL: [&str; 7] =
     ["hello", "isMaster", "ismaster", "saslStart", "saslContinue", "authenticate", "logout"];
+
+/// The largest fail point that is looked into, bytes. Those of tests have some hundred.
+const DECODED_MAX: usize = 4096;
+
+/// How deep it may be nested. bson decodes nested documents recursively, any client may send this command, and some
+/// hundred levels would exhaust the stack.
+const NESTED_MAX: usize = 8;
 
 /// The fail point `failCommand` of one member, as far as it is torana's.
 #[derive(Debug, Default)]
@@ -142,7 +150,8 @@ pub async fn configure(at: &Listener, client: &mut Client, request: &Request) ->
     let mut request = *request;
     let message = client.message().get(..request.header.length).unwrap_or_default();
     let read = body_range(message, Side::Client).ok().and_then(|body| message.get(body));
-    let command = read.and_then(|body| bson::deserialize_from_slice::<Document>(body).ok());
+    let bounded = read.filter(|body| body.len() <= DECODED_MAX && nests_at_most(body, NESTED_MAX));
+    let command = bounded.and_then(|body| bson::deserialize_from_slice::<Document>(body).ok());
     // What is not understood is the server's to refuse.
     let Some(mut command) = command
         .filter(|command| command.get_str("configureFailPoint").is_ok_and(|name| name == "failCommand"))
@@ -171,6 +180,15 @@ pub async fn configure(at: &Listener, client: &mut Client, request: &Request) ->
         }
         Err(error) => Err(exchange::server_failed(at, client, server, &request, &error)),
     }
+}
+
+fn nests_at_most(document: &[u8], levels: usize) -> bool {
+    elements(document).all(|element| match element.map(|element| element.value) {
+        // Code with a scope nests, too.
+        Ok(value) if value.kind == BsonType::CodeWithScope => false,
+        Ok(value) => value.as_document().is_none_or(|inner| levels > 0 && nests_at_most(inner, levels - 1)),
+        Err(_) => false,
+    })
 }
 
 fn edit(client: &mut Client, request: &mut Request, command: &Document) -> Result<(), End> {

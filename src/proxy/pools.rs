@@ -171,20 +171,7 @@ impl Pools {
     /// All of them in numbers.
     pub fn status(&self) -> Status {
         let mut sum = self.common.status();
-        for entry in self.named.locked().pools.values() {
-            let status = entry.pool.status();
-            sum.max += status.max;
-            sum.size += status.size;
-            sum.idle += status.idle;
-            sum.out += status.out;
-            sum.connecting += status.connecting;
-            sum.waiting += status.waiting;
-            sum.queue_max += status.queue_max;
-            sum.ordinary += status.ordinary;
-            sum.ordinary_max += status.ordinary_max;
-            sum.awaiting += status.awaiting;
-            sum.awaiting_max += status.awaiting_max;
-        }
+        self.named.locked().pools.values().for_each(|entry| sum.add(&entry.pool.status()));
         sum
     }
 }
