@@ -9,7 +9,7 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use bson::doc;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use support::fake_server::name_of;
 use support::message::{OP_MSG, OP_QUERY, OP_REPLY, bytes_of, message, op_msg};
 use support::{FakeServer, RawClient, Section, Then, Torana, torana_with, wait_until};
@@ -333,6 +333,27 @@ fn a_client_that_says_nothing_is_closed_only_to_make_room() {
     assert_eq!(closed(), 2.0);
     clients[0].run("test", doc! { "ping": 1 });
     clients[1..].iter_mut().for_each(|client| assert!(client.read_to_close().is_empty()));
+}
+
+/// The same when a server connection finds no descriptor: the clients that would be served go before those that wait.
+#[test]
+fn a_client_that_says_nothing_is_closed_when_a_server_connection_finds_no_descriptor() {
+    let (fake, mut torana) = start("[limits]\nlogin_timeout = \"300ms\"");
+    let mut silent: Vec<RawClient> = (0..3).map(|_| torana.client_of(fake.address())).collect();
+    let mut client = torana.client_of(fake.address());
+    client.run("admin", doc! { "hello": 1 });
+    std::thread::sleep(Duration::from_secs(1));
+    let pid = Pid::from_raw(torana.process().id() as i32);
+    let usual = getrlimit(Resource::Nofile);
+    let taken = torana.process().descriptor_numbers();
+    let free = (0..).find(|number| !taken.contains(number));
+    prlimit(pid, Resource::Nofile, Rlimit { current: free, ..usual }).unwrap();
+    client.send_command("test", doc! { "ping": 1 });
+    assert!(client.read_to_close().is_empty(), "it is not served, as its member cannot be reached");
+    let closed = || torana.metric("torana_clients_ended_total", &["login_timeout"]);
+    wait_until("there is room", SOON, || closed() == 3.0);
+    prlimit(pid, Resource::Nofile, usual).unwrap();
+    silent.iter_mut().for_each(|client| assert!(client.read_to_close().is_empty()));
 }
 
 #[test]

@@ -138,6 +138,14 @@ fn show_limits(config: &Config, metrics: &Arc<Metrics>, descriptors: u64) {
         request_buffers = show_size(config.limits.request_buffer_max),
         "torana starts"
     );
+    let clients = config.limits.clients_max as u64;
+    if clients > descriptors {
+        tracing::info!(
+            clients,
+            descriptors,
+            "descriptors end before limits.clients_max does: accepting pauses then, and goes on when clients leave"
+        );
+    }
 }
 
 /// One thread is a runtime without any locking between threads, which is measurably cheaper.

@@ -48,12 +48,17 @@ pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 pub fn accept(socket: TcpListener, listener: Arc<Listener>) -> io::Result<Accepting> {
     let address = socket.local_addr()?;
     let task = tokio::spawn(async move {
-        let mut pauses = false;
+        let (mut pauses, mut refuses) = (false, false);
         loop {
             match socket.accept().await {
                 Ok((stream, _)) => {
                     pauses = false;
-                    admit(&listener, stream);
+                    let room = admit(&listener, stream);
+                    refuses &= !room;
+                    if !room && !std::mem::replace(&mut refuses, true) {
+                        let limit = listener.shared.limits.clients_max;
+                        tracing::warn!(%address, limit, "clients are turned away: limits.clients_max is reached");
+                    }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -76,7 +81,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-fn admit(listener: &Arc<Listener>, stream: TcpStream) {
+/// Whether there was room for one more.
+fn admit(listener: &Arc<Listener>, stream: TcpStream) -> bool {
     let clients = &listener.member.metrics.clients;
     let registry = &listener.shared.registry;
     clients.accepted.inc();
@@ -85,7 +91,7 @@ fn admit(listener: &Arc<Listener>, stream: TcpStream) {
     if clients.connected.get() >= limit {
         clients.rejected.inc();
         registry.note_member_full(member);
-        return;
+        return false;
     }
     // Neither failure hurts: the connection is closing, and its first read will say so.
     let _ = stream.set_nodelay(true);
@@ -95,4 +101,5 @@ fn admit(listener: &Arc<Listener>, stream: TcpStream) {
     let entry = registry.entry(listener.id, member, listener.reply_timeout);
     let client = Box::new(Client::new(stream, listener.clone(), entry.clone()));
     registry.insert(entry, || tokio::spawn(session::run(client)).abort_handle());
+    true
 }

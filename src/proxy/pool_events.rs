@@ -1,9 +1,14 @@
 //! A pool's events, told to its member's metrics.
 
-use std::sync::Arc;
+use std::error::Error;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use rustix::io::Errno;
+
+use super::context::Shared;
 use crate::metrics::{self, MemberMetrics};
 use crate::pool::{CheckoutError, CloseReason, ConnectError, PoolEvents, Status};
 use crate::topology::{self, MemberKind};
@@ -14,6 +19,7 @@ pub struct Observer {
     metrics: Arc<MemberMetrics>,
     /// Whether the last attempt to connect failed: only the first failure of several is worth a line.
     fails: Arc<AtomicBool>,
+    shared: Weak<Shared>,
 }
 
 impl PoolEvents for Observer {
@@ -45,6 +51,9 @@ impl PoolEvents for Observer {
 
     fn connect_failed(&self, error: &ConnectError, _took: Duration) {
         self.metrics.pool.make_errors.inc();
+        if let Some(shared) = self.shared.upgrade().filter(|_| lacks_descriptors(error)) {
+            shared.registry.note_full();
+        }
         let (set, member) = (self.metrics.set(), self.metrics.member());
         match self.fails.swap(true, Ordering::Relaxed) {
             false => {
@@ -63,6 +72,15 @@ impl PoolEvents for Observer {
         self.metrics.pool.clears.inc();
         tracing::info!(cause, "pool cleared");
     }
+}
+
+/// Whether the process (or the system) had no descriptor left for the socket.
+fn lacks_descriptors(error: &ConnectError) -> bool {
+    let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    causes.any(|cause| {
+        let system = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+        matches!(system, Some(Errno::MFILE | Errno::NFILE))
+    })
 }
 
 fn label(reason: CloseReason) -> metrics::CloseReason {
@@ -90,9 +108,9 @@ fn state(kind: MemberKind) -> metrics::MemberState {
 }
 
 impl Observer {
-    /// Tells `metrics`.
-    pub fn new(metrics: Arc<MemberMetrics>) -> Self {
-        Observer { metrics, fails: Arc::default() }
+    /// Tells `metrics`; and the registry of `shared`, if clients that say nothing hold the descriptors wanted here.
+    pub fn new(metrics: Arc<MemberMetrics>, shared: Weak<Shared>) -> Self {
+        Observer { metrics, fails: Arc::default(), shared }
     }
 
     /// Copies the pools' numbers and what the monitors know into the gauges.
@@ -137,5 +155,24 @@ impl Observer {
         for (gauge, number) in gauges {
             gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_descriptors_is_found_below_the_connectors_own_words() {
+        let failed = |system: Errno| {
+            let source = io::Error::from(system);
+            let member = "db1:27017".into();
+            ConnectError::new(crate::server::ConnectError::Io { member, source })
+        };
+        assert!(lacks_descriptors(&failed(Errno::MFILE)) && lacks_descriptors(&failed(Errno::NFILE)));
+        assert!(
+            !lacks_descriptors(&failed(Errno::CONNREFUSED)) && !lacks_descriptors(&ConnectError::Panicked)
+        );
+        assert!(lacks_descriptors(&io::Error::from(Errno::MFILE).into()));
     }
 }

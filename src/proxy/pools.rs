@@ -206,7 +206,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     fn pools() -> Pools {
-        let observer = Observer::new(Metrics::new().member("rs0", "db1:27017"));
+        let observer = Observer::new(Metrics::new().member("rs0", "db1:27017"), std::sync::Weak::new());
         let connector = Connector::new("db1:27017", None, None);
         Pools::new(PoolOptions::default(), connector, observer, true).unwrap()
     }

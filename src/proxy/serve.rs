@@ -78,6 +78,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     // Dropping the runners stops accepting. What else they did goes on in `drain`.
     drop(following);
     drain(&shared, &sets, config.limits.shutdown_deadline).await;
+    tracing::info!("all clients are closed; torana ends");
     Ok(())
 }
 

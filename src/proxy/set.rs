@@ -209,7 +209,7 @@ impl SetRunner {
     fn add(&mut self, monitored: Arc<topology::Member>) {
         let name = monitored.name.spelled().to_owned();
         let metrics = self.metrics.member(&self.set.name, &name);
-        let observer = Observer::new(metrics.clone());
+        let observer = Observer::new(metrics.clone(), Arc::downgrade(&self.shared));
         let connector =
             Connector::new(&name, self.config.set_name.as_deref(), self.config.app_name.as_deref());
         let options = pool_options(&self.config.pool);

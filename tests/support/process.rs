@@ -105,9 +105,14 @@ impl Process {
 
     /// Number of open file descriptors.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.id()))
-            .expect("descriptors of a running process")
-            .count()
+        self.descriptor_numbers().len()
+    }
+
+    /// The numbers of its open file descriptors.
+    pub fn descriptor_numbers(&self) -> Vec<u64> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.id()));
+        let names = open.expect("descriptors of a running process").flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| name.to_str()?.parse().ok()).collect()
     }
 
     /// CPU time used so far, user and system.
