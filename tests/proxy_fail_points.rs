@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, Document, doc};
-use support::message::EXHAUST_ALLOWED;
-use support::{RawClient, ReplicaSet, Section, torana_with};
+use support::message::{EXHAUST_ALLOWED, MORE_TO_COME};
+use support::{RawClient, ReplicaSet, Section, torana_with, wait_until};
 
 /// Where a client connects to: the server itself, or torana.
 struct Side<'a>(&'a dyn Fn() -> RawClient);
@@ -53,6 +53,10 @@ fn outcome(reply: &Document) -> String {
     kept.join(", ")
 }
 
+/// Codes with a name, of which the client is told.
+const CODES: [i32; 21] =
+    [1, 6, 7, 11, 26, 43, 50, 64, 89, 91, 96, 112, 133, 134, 150, 189, 211, 225, 234, 246, 251];
+
 /// Everything that is tried, with what was seen of it.
 fn told(side: &Side) -> Vec<String> {
     let mut told = Vec::new();
@@ -88,8 +92,53 @@ fn told(side: &Side) -> Vec<String> {
     for held in [true, false] {
         let began = Instant::now();
         told.push(format!("blocked: {}", seen(&mut app, "admin", doc! { "hello": 1 })));
-        assert_eq!(began.elapsed() >= Duration::from_millis(400), held);
+        let took = began.elapsed();
+        assert_eq!(took >= Duration::from_millis(400), held, "{took:?}");
     }
+
+    let here = |more: Document| {
+        let mut data = doc! { "failCommands": ["hello", "find"] };
+        data.extend(more);
+        data
+    };
+    // Numbers of every kind, a comment of any length, and what extended JSON would take for something else.
+    let odd = doc! { "errorCode": 9000i64, "extraInfo": { "$oid": 5, "$numberDecimal": "1", "pad": "x".repeat(5000) } };
+    for likely in [Bson::Int32(1), Bson::Int64(1), Bson::Double(1.0)] {
+        side.configure(doc! { "activationProbability": likely }, here(odd.clone()));
+        told.push(format!("likely: {}", seen(&mut app, "admin", doc! { "hello": 1 })));
+    }
+    side.configure(doc! { "times": 0 }, here(doc! { "errorCode": 9000 }));
+    for _ in 0..2 {
+        told.push(format!("no times: {}", seen(&mut app, "admin", doc! { "hello": 1 })));
+    }
+    for code in CODES {
+        side.configure(doc! { "times": 1 }, here(doc! { "errorCode": code }));
+        told.push(format!("code: {}", seen(&mut app, "admin", doc! { "hello": 1 })));
+    }
+    // Without waiting for the answer, without wanting one, and many applications one after the other.
+    for round in 0..20 {
+        side.configure("alwaysOn", here(doc! { "errorCode": 9000 }));
+        let off = doc! { "configureFailPoint": "failCommand", "mode": "off", "$db": "admin" };
+        let mut leaves = side.connect();
+        let flags = if round % 2 == 0 { 0 } else { MORE_TO_COME };
+        leaves.send_msg(flags, &[Section::Body(off)]);
+        drop(leaves);
+        let mut is_off = |database, command| seen(&mut app, database, command).starts_with("ok: 1");
+        for (database, command) in [("fail_points", doc! { "find": "c" }), ("admin", doc! { "hello": 1 })] {
+            wait_until(&format!("round {round} is off"), Duration::from_secs(10), || {
+                is_off(database, command.clone())
+            });
+        }
+    }
+    for number in 0..70 {
+        let name = format!("app{number}");
+        side.configure(
+            doc! { "times": 1 },
+            doc! { "failCommands": ["find"], "errorCode": 9000, "appName": &name },
+        );
+        told.push(format!("{name}: {}", seen(&mut side.client(&name), "fail_points", doc! { "find": "c" })));
+    }
+    side.configure("off", doc! {});
 
     let version = app.run("admin", doc! { "hello": 1 }).get_document("topologyVersion").unwrap().clone();
     let streamed = doc! { "hello": 1, "topologyVersion": version, "maxAwaitTimeMS": 300, "$db": "admin" };
@@ -111,6 +160,46 @@ fn commands_that_torana_answers_fail_as_they_do_on_the_server_and_so_do_those_of
     let direct = told(&Side(&|| set.client(0)));
     let torana = torana_with(&set.uri(), "");
     let through = told(&Side(&|| torana.client_of(&set.host(0))));
-    assert_eq!(through, direct);
+    direct.iter().zip(&through).for_each(|(direct, through)| assert_eq!(through, direct));
+    assert_eq!(through.len(), direct.len());
     assert!(direct.len() > 15, "{direct:#?}");
+}
+
+/// A server's fail points end with its process; those of before would keep drivers out for ever.
+#[test]
+fn a_server_that_was_started_anew_has_no_fail_points() {
+    let mut set = ReplicaSet::of(1).start();
+    let torana = torana_with(&set.uri(), "");
+    let address = set.host(0);
+    let side = Side(&|| torana.client_of(&address));
+    let closes = doc! { "failCommands": ["hello"], "closeConnection": true };
+    side.configure("alwaysOn", closes);
+    assert_eq!(seen(&mut side.connect(), "admin", greeting("app")), "closed");
+    set.members[0].terminate();
+    set.members[0].restart();
+    wait_until("hello is answered", Duration::from_secs(30), || {
+        seen(&mut side.connect(), "admin", greeting("app")).starts_with("ok: 1")
+    });
+}
+
+/// Whichever of two comes last at the server comes last at torana.
+#[test]
+fn fail_points_configured_at_once_end_as_at_the_server() {
+    let set = ReplicaSet::of(1).start();
+    let torana = torana_with(&set.uri(), "");
+    let side = Side(&|| torana.client_of(&set.host(0)));
+    let mut clients = [side.connect(), side.connect()];
+    let mut looks = side.client("app");
+    for round in 0..500 {
+        let data = doc! { "failCommands": ["hello", "find"], "errorCode": 9000 };
+        let on = doc! { "configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data };
+        let off = doc! { "configureFailPoint": "failCommand", "mode": "off" };
+        for (client, command) in clients.iter_mut().zip([on, off]) {
+            client.send_command("admin", command);
+        }
+        clients.iter_mut().for_each(|client| drop(client.read().body()));
+        let mut failed = |database, command| !seen(&mut looks, database, command).starts_with("ok: 1");
+        let (here, there) = (failed("admin", doc! { "hello": 1 }), failed("test", doc! { "find": "c" }));
+        assert_eq!(here, there, "round {round}");
+    }
 }

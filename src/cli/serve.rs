@@ -119,8 +119,9 @@ fn log_filter(text: &str) -> anyhow::Result<EnvFilter> {
 fn start_log(level: Option<&str>) -> anyhow::Result<()> {
     let filter = match (level, std::env::var("RUST_LOG")) {
         (Some(level), _) => log_filter(level).with_context(|| format!("--log-level {level}"))?,
-        (None, Ok(level)) => log_filter(&level).with_context(|| format!("RUST_LOG={level}"))?,
-        (None, Err(_)) => EnvFilter::new("info"),
+        // It may be meant for other programs of the machine: what it says of torana counts, and it stops nothing.
+        (None, Ok(level)) if !level.is_empty() => EnvFilter::try_new(level).unwrap_or(EnvFilter::new("info")),
+        (None, _) => EnvFilter::new("info"),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     log.with_ansi(std::io::stderr().is_terminal()).init();

@@ -161,6 +161,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A number of any numeric type but decimals.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self.kind {
+            BsonType::Double => read_i64(self.bytes, 0).map(|bits| f64::from_bits(bits as u64)),
+            _ => self.as_i64().map(|number| number as f64),
+        }
+    }
+
     /// A boolean; numbers count as in the server: 0 is false.
     pub fn as_bool(&self) -> Option<bool> {
         match self.kind {

@@ -49,7 +49,7 @@ const NO_WAIT_FIRST: i64 = 13;
 const WAIT_MAX: Duration = AWAIT_DEFAULT;
 
 /// Between two rounds of one getMore: short enough for an event to be seen soon, stretched when many are sliced, so
-/// that all together ask a member at most a thousand times a second, their first rounds aside.
+/// that those over one pool ask at most a thousand times a second together, their first rounds aside.
 const ROUND_MIN: Duration = Duration::from_millis(50);
 const ROUND_EACH: Duration = Duration::from_millis(1);
 

@@ -114,7 +114,7 @@ pub async fn acquire(
         at.member.set.transactions.waits(&id, &at.member, &mut client.transactions);
     }
     client.entry.enter(Phase::Queueing);
-    client.wants_reply = request.has_reply();
+    client.wants_reply = request.has_reply() && request.route != Route::FailPoint;
     let deadline = request.deadline();
     let waited = match lane {
         Lane::Ordinary | Lane::Relief => {
@@ -132,7 +132,7 @@ pub async fn acquire(
 }
 
 /// Runs `future` to its end, or until the client leaves. Whoever wants no reply may leave at once: a server would find
-/// the request in its socket and run it.
+/// the request in its socket and run it. So it does with a fail point, which outlives its client.
 fn or_gone<T>(
     client: &mut Client,
     mut future: impl Future<Output = T> + Unpin,

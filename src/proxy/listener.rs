@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinHandle;
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep};
 
 use super::client::Client;
 use super::context::Listener;
@@ -19,6 +19,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// An idle client is probed after a minute, so that one that vanished without a word is noticed.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+
+/// Between two lines of the log that say the same of one listener.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// A listening socket that accepts until it is dropped.
 #[derive(Debug)]
@@ -48,14 +51,11 @@ pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 pub fn accept(socket: TcpListener, listener: Arc<Listener>) -> io::Result<Accepting> {
     let address = socket.local_addr()?;
     let task = tokio::spawn(async move {
-        let (mut pauses, mut refuses) = (false, false);
+        let (mut pauses, mut refuses) = (Seldom::default(), Seldom::default());
         loop {
             match socket.accept().await {
                 Ok((stream, _)) => {
-                    pauses = false;
-                    let room = admit(&listener, stream);
-                    refuses &= !room;
-                    if !room && !std::mem::replace(&mut refuses, true) {
+                    if !admit(&listener, stream) && refuses.is_due() {
                         let limit = listener.shared.limits.clients_max;
                         tracing::warn!(%address, limit, "clients are turned away: limits.clients_max is reached");
                     }
@@ -64,7 +64,7 @@ pub fn accept(socket: TcpListener, listener: Arc<Listener>) -> io::Result<Accept
                 Err(error) => {
                     listener.member.metrics.clients.accept_pauses.inc();
                     listener.shared.registry.note_full();
-                    if !std::mem::replace(&mut pauses, true) {
+                    if pauses.is_due() {
                         tracing::warn!(%address, %error, "accepting pauses until there are descriptors");
                     }
                     sleep(PAUSE).await;
@@ -73,6 +73,20 @@ pub fn accept(socket: TcpListener, listener: Arc<Listener>) -> io::Result<Accept
         }
     });
     Ok(Accepting(task))
+}
+
+/// What may happen many times a second, and is worth a line of the log a minute.
+#[derive(Debug, Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn is_due(&mut self) -> bool {
+        let is_due = self.0.is_none_or(|last| last.elapsed() >= LOG_EVERY);
+        if is_due {
+            self.0 = Some(Instant::now());
+        }
+        is_due
+    }
 }
 
 /// Errors of the connection that was being accepted, not of the listener (accept(2)).

@@ -12,10 +12,11 @@ use crate::wire::{MsgFlags, OpMsgBuilder, Opcode, write_op_reply};
 
 /// Answers `logout`, refuses authentication.
 pub async fn answer(at: &Listener, client: &mut Client, request: &Request) -> Result<(), End> {
-    if let Some(error) = fail_points::evaluate(at, client, request.command.name(), None).await? {
+    let failed = fail_points::evaluate(at, client, request.command.name(), None).await?;
+    at.member.metrics.traffic.local_replies.inc(request.command);
+    if let Some(error) = failed {
         return refuse::with(client, request, &error).await;
     }
-    at.member.metrics.traffic.local_replies.inc(request.command);
     let mut document = Vec::with_capacity(64);
     let mut reply = DocWriter::begin(&mut document);
     match request.command.name() {

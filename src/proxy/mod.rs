@@ -9,6 +9,7 @@ mod cursors;
 mod end;
 mod exchange;
 mod exhaust;
+mod fail_command;
 mod fail_points;
 mod hello;
 mod legacy;

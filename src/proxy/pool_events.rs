@@ -76,7 +76,8 @@ impl PoolEvents for Observer {
 
 /// Whether the process (or the system) had no descriptor left for the socket.
 fn lacks_descriptors(error: &ConnectError) -> bool {
-    let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    let ConnectError::Failed(error) = error else { return false };
+    let mut causes = std::iter::successors(Some(&**error as &(dyn Error + 'static)), |&error| error.source());
     causes.any(|cause| {
         let system = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
         matches!(system, Some(Errno::MFILE | Errno::NFILE))

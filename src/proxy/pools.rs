@@ -3,7 +3,7 @@
 //! Servers log and profile by application name, and fail points match by it. Where that matters, the clients of each
 //! name have connections that carry it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,8 +40,8 @@ struct Named {
 #[derive(Default)]
 struct Applications {
     pools: HashMap<String, OfApplication>,
-    /// Applications that were given connections of their own.
-    apart: HashSet<String>,
+    /// The application that a fail point gave connections of its own.
+    apart: Option<String>,
     /// Why the member is lost, if it is: pools are made paused then.
     paused: Option<String>,
     closed: bool,
@@ -51,6 +51,12 @@ struct Applications {
 struct OfApplication {
     pool: Pool,
     rounds: Arc<Rounds>,
+}
+
+impl OfApplication {
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.rounds) > 1
+    }
 }
 
 /// The pool that serves a client, as long as the client holds it.
@@ -105,7 +111,7 @@ impl Pools {
     pub fn of(&self, application: &str) -> PoolUse {
         let named = &self.named;
         let mut applications = named.locked();
-        if !named.is_for_all && !applications.apart.contains(application) {
+        if !named.is_for_all && applications.apart.as_deref() != Some(application) {
             return self.common_use();
         }
         if let Some(entry) = applications.pools.get(application) {
@@ -126,13 +132,25 @@ impl Pools {
         used
     }
 
-    /// Gives the clients of `application` connections under its name from now on.
-    pub fn keep_apart(&self, application: &str) {
+    /// Gives the clients of `application` connections under its name from now on, and those of any other none: its pool
+    /// is closed once they have left it, which each does with its next request.
+    pub fn keep_apart(&self, application: Option<String>) {
         let mut applications = self.named.locked();
-        let has_room = applications.apart.len() < APPLICATIONS_MAX;
-        if !self.named.is_for_all && has_room && applications.apart.insert(application.to_owned()) {
+        if self.named.is_for_all {
+            return;
+        }
+        let Applications { pools, apart, .. } = &mut *applications;
+        if *apart != application {
+            *apart = application;
             self.choice.fetch_add(1, Ordering::Release);
         }
+        pools.retain(|name, entry| {
+            let stays = apart.as_deref() == Some(name) || entry.is_used();
+            if !stays {
+                entry.pool.close();
+            }
+            stays
+        });
     }
 
     /// Another number once [`Pools::of`] may have another answer for a client.
@@ -188,8 +206,7 @@ impl Applications {
         if self.pools.len() < APPLICATIONS_MAX {
             return true;
         }
-        let is_unused = |entry: &OfApplication| Arc::strong_count(&entry.rounds) == 1;
-        let unused = self.pools.iter().find(|(_, entry)| is_unused(entry)).map(|(name, _)| name.clone());
+        let unused = self.pools.iter().find(|(_, entry)| !entry.is_used()).map(|(name, _)| name.clone());
         match unused.and_then(|name| self.pools.remove(&name)) {
             Some(entry) => {
                 entry.pool.close();
@@ -228,6 +245,26 @@ mod tests {
         assert!(is_common(&pools.of("late")), "one of its clients is left");
         drop(again);
         assert!(!is_common(&pools.of("late")) && made(&pools) == APPLICATIONS_MAX);
+    }
+
+    #[tokio::test]
+    async fn an_application_is_kept_apart_until_another_is_and_its_pool_as_long_as_it_is_used() {
+        let observer = Observer::new(Metrics::new().member("rs0", "db1:27017"), std::sync::Weak::new());
+        let connector = Connector::new("db1:27017", None, None);
+        let pools = Pools::new(PoolOptions::default(), connector, observer, false).unwrap();
+        let is_common = |used: &PoolUse| Arc::ptr_eq(&used.rounds, &pools.common_rounds);
+        for number in 0..2 * APPLICATIONS_MAX {
+            let name = number.to_string();
+            assert!(is_common(&pools.of(&name)));
+            pools.keep_apart(Some(name.clone()));
+            assert!(!is_common(&pools.of(&name)) && made(&pools) == 1);
+        }
+        let used = pools.of("127");
+        pools.keep_apart(None);
+        assert!(is_common(&pools.of("127")) && made(&pools) == 1, "a client has not left it yet");
+        drop(used);
+        pools.keep_apart(None);
+        assert_eq!(made(&pools), 0);
     }
 
     #[tokio::test]

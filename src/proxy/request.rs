@@ -146,7 +146,8 @@ impl Request {
         let mut request = Self::command(header, &fields, parsed.body, received);
         request.flags = parsed.flags.0;
         request.body_at = parsed.body_at;
-        if parsed.flags.more_to_come() && request.route != Route::Hello && request.route != Route::Local {
+        let is_own = matches!(request.route, Route::Hello | Route::Local | Route::FailPoint);
+        if parsed.flags.more_to_come() && !is_own {
             request.route = Route::NoReply;
         } else if parsed.flags.exhaust_allowed() && matches!(request.route, Route::Forward | Route::GetMore) {
             request.route = Route::Exhaust;

@@ -164,6 +164,10 @@ impl SetRunner {
             }
             TopologyEvent::ServerRestarted(member) => {
                 tracing::info!(set = %self.set.name, member = %member.name, "member has restarted");
+                if let Some(running) = self.members.serving(&member) {
+                    running.member.fail_points.disarm();
+                    running.member.pools.keep_apart(None);
+                }
             }
             TopologyEvent::PrimaryChanged(change) => self.primary_changed(&change),
         }

@@ -23,6 +23,38 @@ macro_rules! codes {
 }
 
 codes! {
+    /// Something that should not be.
+    INTERNAL_ERROR = 1 "InternalError";
+    /// No such user.
+    USER_NOT_FOUND = 11 "UserNotFound";
+    /// No such collection.
+    NAMESPACE_NOT_FOUND = 26 "NamespaceNotFound";
+    /// The write is done and its concern not met.
+    WRITE_CONCERN_FAILED = 64 "WriteConcernFailed";
+    /// It did not work out.
+    OPERATION_FAILED = 96 "OperationFailed";
+    /// Two transactions write one document.
+    WRITE_CONFLICT = 112 "WriteConflict";
+    /// No member that the read preference allows.
+    FAILED_TO_SATISFY_READ_PREFERENCE = 133 "FailedToSatisfyReadPreference";
+    /// No snapshot that a majority has.
+    READ_CONCERN_MAJORITY_NOT_AVAILABLE_YET = 134 "ReadConcernMajorityNotAvailableYet";
+    /// A shard's epoch is over.
+    STALE_EPOCH = 150 "StaleEpoch";
+    /// A signing key is not known.
+    KEY_NOT_FOUND = 211 "KeyNotFound";
+    /// A later transaction of the session has begun.
+    TRANSACTION_TOO_OLD = 225 "TransactionTooOld";
+    /// A change stream is to be opened anew.
+    RETRY_CHANGE_STREAM = 234 "RetryChangeStream";
+    /// No snapshot at this time.
+    SNAPSHOT_UNAVAILABLE = 246 "SnapshotUnavailable";
+    /// The transaction is not known, or no more.
+    NO_SUCH_TRANSACTION = 251 "NoSuchTransaction";
+    /// A change stream's place has left the oplog.
+    CHANGE_STREAM_HISTORY_LOST = 286 "ChangeStreamHistoryLost";
+    /// Is not primary, in the oldest servers' number.
+    LEGACY_NOT_PRIMARY = 10058 "LegacyNotPrimary";
     /// A value that cannot be.
     BAD_VALUE = 2 "BadValue";
     /// A member cannot be reached.
