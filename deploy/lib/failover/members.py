@@ -23,6 +23,7 @@ class Member:
         self.address, self._pid = address, pid
         self._command = [part.decode() for part in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if part]
         self._child = None
+        self._log = pathlib.Path(os.readlink(f"/proc/{pid}/fd/1"))
         self.client = pymongo.MongoClient(
             address, directConnection=True, serverSelectionTimeoutMS=1000, socketTimeoutMS=5000, connectTimeoutMS=1000
         )
@@ -54,8 +55,17 @@ class Member:
         """Waits until it has ended, and starts it as it was started first."""
         wait_for(f"the end of {self.address}", lambda: not self._runs(), ENDS_WITHIN)
         command = ["setpriv", "--pdeathsig", "KILL", "--", *self._command]
-        self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with self._log.open("ab") as log:
+            self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._pid = self._child.pid
+
+    def end_of_its_own(self):
+        """How it ended, if it did without having been asked to."""
+        if self._runs():
+            return ""
+        status = self._child.poll() if self._child else "unknown"
+        last = self._log.read_text(errors="replace").splitlines()[-15:]
+        return "\n".join([f"{self.address} ended by itself, status {status}; its log:", *last])
 
     def _runs(self):
         if self._child:
@@ -95,7 +105,11 @@ class Members:
             is_in_step = sorted(state for state, _ in states) == wanted and len({optime for _, optime in states}) == 1
             return primaries[0] if is_in_step else None
 
-        return wait_for("all members in step", in_step, BACK_WITHIN)
+        try:
+            return wait_for("all members in step", in_step, BACK_WITHIN)
+        except SystemExit as nothing:
+            ends = filter(None, [member.end_of_its_own() for member in self._members])
+            raise SystemExit("\n".join([str(nothing), *ends])) from None
 
     def end(self):
         for member in self._members:
