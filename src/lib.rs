@@ -36,7 +36,9 @@
 //!    `names.rs` (read whole, edited by [`rewrite`], passed on), `awaiting.rs` (getMores that wait on the server:
 //!    a share of the pool, or slices), `exhaust.rs` (many replies to one request), `legacy.rs` (writes whose outcome
 //!    only getLastError on the same connection knows), `unasked.rs` (no reply wanted: torana waits for it all the
-//!    same, since the next client must not meet what still runs), `local.rs` and `refuse.rs` (answers of torana's own).
+//!    same, since the next client must not meet what still runs), `local.rs` and `refuse.rs` (answers of torana's own),
+//!    `tagged.rs` (about a collection with a consistency level: edited to what the level needs, and the collection's
+//!    floor raised before anyone is told of the outcome).
 //! 6. A client that leaves in the middle hands its exchange to `orphan.rs`. `transactions.rs` knows which
 //!    transactions are open, and who is left that could end them; `reaper.rs` ends the others.
 //!
@@ -47,6 +49,7 @@
 //! | [`wire`] | headers, opcodes, message layouts, as pure values | anything of ours |
 //! | [`doc`] | BSON by byte ranges: walk, find, write | what a command is |
 //! | [`command`] | the table of commands, and the fields that decide | sockets, members |
+//! | [`consistency`] | tags, floors, what a level changes in a command | sockets, members |
 //! | [`config`] | flags, connection string, TOML, every bound | the rest of torana |
 //! | [`topology`] | members, elections, monitors, hello copies, port map | clients, pools |
 //! | [`pool`] | checkouts, waiting, connecting, reaping | commands, sockets |
@@ -73,13 +76,14 @@
 //! Three rings: pure (beside the code: unit, property, simulation; `tests/simulation` joins topology, pools and
 //! transactions in simulated time, and one seed reproduces a run), scripted peers over real sockets
 //! (`tests/proxy_*.rs` with `tests/support/fake_server.rs`), real processes (mongod 6.0, 5.0, 4.4, the drivers in
-//! `tests/drivers`). The protocol of the consistency levels, which have no code yet, is searched exhaustively in
+//! `tests/drivers`). The protocol behind the level `sequential`, which has no code yet, is searched exhaustively in
 //! `tests/floors_model`. `deploy/test` runs them all, `deploy/soak NAME` the long ones, `deploy/bench` the benchmarks.
 
 pub mod admin;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod consistency;
 pub mod doc;
 pub mod handshake;
 pub mod metrics;

@@ -137,6 +137,7 @@ fn flags_win_over_the_connection_string_and_that_over_the_file() {
         listen: Some(at("127.0.0.9:2000")),
         advertise: Some("gate".parse().unwrap()),
         admin: Some(Admin(None)),
+        tags: Vec::new(),
         pool_max: Some(30),
         threads: Some(3),
     };

@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// A pool of 4: of three places for ordinary work, one for what awaits, one in reserve. Twenty clients at most. What
 /// does not answer is given up soon.
 const BOUNDS: &str = "[pool]\nmax = 4\nwait_queue_max = 1\nwait_timeout = \"2s\"\nconnect_timeout = \"3s\"\n\
-                      [monitor]\nconnect_timeout = \"3s\"\n[limits]\nclients_max = 20\n";
+                      [monitor]\nconnect_timeout = \"3s\"\n[limits]\nclients_max = 20\n[tags]\n\"app.tagged\" = \"causal\"\n";
 
 /// Every family of the golden list.
 fn families() -> BTreeSet<String> {
@@ -121,6 +121,7 @@ fn messages(stage: &mut Stage) {
     let mut client = stage.client();
     client.run("admin", doc! { "hello": 1 });
     client.run("admin", doc! { "replSetGetStatus": 1 });
+    client.run("app", doc! { "find": "tagged" });
     let insert = doc! { "insert": "c", "writeConcern": { "w": 0 }, "$db": "test" };
     client.send_msg(MORE_TO_COME, &[Section::Body(insert)]);
     let ping = op_msg(900, 0, 0, &[Section::Body(doc! { "ping": 1, "$db": "test" })]);

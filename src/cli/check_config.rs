@@ -38,7 +38,12 @@ fn summary(set: &SetConfig) -> String {
         .iter()
         .map(|group| format!("{} from {} as {}", group.name, group.listen, group.advertise_host))
         .collect();
-    format!("{}: {seeds}; {}; pool max {}", set.name, groups.join(", "), set.pool.max)
+    let tags = match set.tags.len() {
+        0 => String::new(),
+        1 => "; 1 tag".to_owned(),
+        count => format!("; {count} tags"),
+    };
+    format!("{}: {seeds}; {}; pool max {}{tags}", set.name, groups.join(", "), set.pool.max)
 }
 
 #[cfg(test)]
@@ -47,9 +52,9 @@ mod tests {
 
     #[test]
     fn a_set_is_summed_up_in_a_line() {
-        let text = "uri = \"mongodb://db1,db2/?replicaSet=rs0\"\nadvertise = \"gate\"\n";
+        let text = "uri = \"mongodb://db1,db2/?replicaSet=rs0\"\nadvertise = \"gate\"\n[tags]\n\"a.b\" = \"causal\"\n";
         let config = crate::config::parse("t.toml", text, &Flags::default()).unwrap();
-        let wanted = "rs0: 2 seeds; default from 127.0.0.1:27117 as gate; pool max 100";
+        let wanted = "rs0: 2 seeds; default from 127.0.0.1:27117 as gate; pool max 100; 1 tag";
         assert_eq!(summary(&config.sets[0]), wanted);
     }
 }

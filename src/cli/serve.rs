@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::descriptors::raise_limit;
-use crate::config::{Admin, Config, Flags, Host, HostPort, load, show_size};
+use crate::config::{Admin, Config, Flags, Host, HostPort, Tag, load, show_size};
 use crate::metrics::Metrics;
 use crate::proxy;
 
@@ -65,6 +65,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<Admin>,
 
+    /// A collection that promises more than clients ask for: default or causal. May be given several times
+    ///
+    /// parse.GameScore=causal: reads and writes of a majority, each read after everything that was acknowledged or
+    /// returned through this torana, on whatever member. DB.PREFIX* stands for all that begin so; the most specific
+    /// counts.
+    #[arg(long = "tag", value_name = "DB.COLLECTION=LEVEL")]
+    tag: Vec<Tag>,
+
     /// Connections to each member at most, at least 2 [default: 100]
     #[arg(long, value_name = "N")]
     pool_max: Option<usize>,
@@ -98,6 +106,7 @@ impl Arguments {
             listen: self.listen.clone(),
             advertise: self.advertise.clone(),
             admin: self.admin.clone(),
+            tags: self.tag.clone(),
             pool_max: self.pool_max,
             threads: self.threads,
         }

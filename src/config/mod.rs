@@ -13,6 +13,7 @@ mod ports;
 mod resolve;
 mod schema;
 mod sets;
+mod tags;
 mod units;
 mod uri;
 mod uri_options;
@@ -23,6 +24,7 @@ use std::path::Path;
 pub use address::{AddressError, Admin, Host, HostPort};
 pub use error::{ConfigError, Problem};
 pub use limits::{Limits, MonitorLimits, PoolLimits};
+pub use tags::{Level, Pattern, Tag, TagError};
 pub use units::{UnitError, show_duration, show_size};
 pub use uri::{ConnectionString, UriError};
 
@@ -52,6 +54,8 @@ pub struct SetConfig {
     pub direct: bool,
     /// The application name of torana's own handshakes.
     pub app_name: Option<String>,
+    /// Which collections promise more than clients ask for; of two with one pattern the last counts.
+    pub tags: Vec<Tag>,
     /// Its listener groups; at least one, each with a name of its own.
     pub groups: Vec<GroupConfig>,
     /// Bounds of the pool of each member.
@@ -107,6 +111,8 @@ pub struct Flags {
     pub advertise: Option<Host>,
     /// `--admin`.
     pub admin: Option<Admin>,
+    /// `--tag`, each of them.
+    pub tags: Vec<Tag>,
     /// `--pool-max`.
     pub pool_max: Option<usize>,
     /// `--threads`.

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::address::{Admin, Host, HostMaybePort, HostPort};
 use super::limits::{LimitsSection, MonitorSection, PoolSection};
+use super::tags::{Level, Pattern};
 
 /// The whole file. A file for one replica set says it at the top level, a file for several under `[[sets]]`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -20,6 +21,7 @@ pub(super) struct File {
     pub advertise: Option<Spanned<Host>>,
     pub listeners: Vec<Spanned<GroupSection>>,
     pub members: BTreeMap<Spanned<HostMaybePort>, MemberSection>,
+    pub tags: BTreeMap<Spanned<Pattern>, Level>,
     pub sets: Vec<Spanned<SetSection>>,
     pub admin: Option<Spanned<Admin>>,
     pub threads: Option<Spanned<usize>>,
@@ -38,6 +40,7 @@ pub(super) struct SetSection {
     pub advertise: Option<Spanned<Host>>,
     pub listeners: Vec<Spanned<GroupSection>>,
     pub members: BTreeMap<Spanned<HostMaybePort>, MemberSection>,
+    pub tags: BTreeMap<Spanned<Pattern>, Level>,
     pub pool: PoolSection,
     pub monitor: MonitorSection,
 }

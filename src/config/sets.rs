@@ -8,7 +8,7 @@ use super::limits::{MonitorLimits, MonitorSection, PoolLimits, PoolSection};
 use super::schema::SetSection;
 use super::units::{Span, SpanOrOff, show_duration};
 use super::uri::ConnectionString;
-use super::{Flags, GroupConfig, SetConfig, groups};
+use super::{Flags, GroupConfig, SetConfig, Tag, groups};
 
 /// What the file says for all sets.
 pub(super) struct Defaults {
@@ -86,6 +86,9 @@ fn resolve_one(
     }
     let (groups, listens): (Vec<GroupConfig>, Vec<Place>) =
         groups::resolve(section, flags, problems).into_iter().unzip();
+    let said = section.tags.iter().map(|(pattern, level)| (pattern.get_ref().clone(), *level));
+    let mut tags: Vec<Tag> = said.map(|(pattern, level)| Tag { pattern, level }).collect();
+    tags.extend(flags.tags.iter().cloned());
     let ConnectionString { seeds, replica_set, direct_connection, app_name, .. } = parsed;
     let config = SetConfig {
         name,
@@ -93,6 +96,7 @@ fn resolve_one(
         seeds,
         direct: direct_connection,
         app_name,
+        tags,
         groups,
         pool,
         monitor,

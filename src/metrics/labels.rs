@@ -190,6 +190,16 @@ labels! {
         Unknown = "unknown",
     }
 
+    /// What an operation on a tagged collection is.
+    TaggedKind "kind" {
+        /// Reads, and the further batches of their cursors.
+        Read = "read",
+        /// Writes.
+        Write = "write",
+        /// The first statement of a transaction, those on tagged collections, and the commit.
+        Transaction = "transaction",
+    }
+
     /// How the rest of an exchange ended whose client had left.
     OrphanEnd "end" {
         /// The reply came within the grace period and was thrown away.

@@ -32,7 +32,7 @@ use tracing::error;
 pub use age::Age;
 pub use client::ClientMetrics;
 pub use counts::{Counter, Durations};
-pub use labels::{CloseReason, Direction, EndReason, Label, MemberState, OrphanEnd, Outcome};
+pub use labels::{CloseReason, Direction, EndReason, Label, MemberState, OrphanEnd, Outcome, TaggedKind};
 pub use member::MemberMetrics;
 pub use pool::{OrphanMetrics, PoolMetrics};
 pub use process::ProcessMetrics;

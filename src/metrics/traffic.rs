@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::counts::{Counter, Durations};
-use super::labels::{Direction, Outcome};
+use super::labels::{Direction, Outcome, TaggedKind};
 use super::table::{Counters, Histograms};
 use crate::command::Command;
 
@@ -20,6 +20,8 @@ pub struct TrafficMetrics {
     pub operations: Counters<(Command, Outcome)>,
     /// From the request written to the server to the reply's header read, seconds.
     pub server_latency: Histograms<Command>,
+    /// Operations on tagged collections.
+    pub tagged: Counters<TaggedKind>,
     /// Requests answered by torana itself.
     pub local_replies: Counters<Command>,
     /// Messages passed on to the other side.
@@ -56,6 +58,10 @@ impl TrafficMetrics {
             server_latency: builder.sparse_histograms(
                 "torana_server_latency_seconds",
                 "From taking a server connection for a request to its reply's header",
+            ),
+            tagged: builder.counters(
+                "torana_tagged_operations_total",
+                "Operations that a collection's level was kept for",
             ),
             local_replies: builder
                 .sparse_counters("torana_local_replies_total", "Requests answered by torana itself"),

@@ -94,6 +94,19 @@ impl Buffer {
     }
 }
 
+impl Buffer {
+    /// Puts `with` in the place of the unread bytes in `range`, which must be among them, and leaves room for `more`
+    /// behind the last. Grows if need be.
+    pub fn splice(&mut self, range: std::ops::Range<usize>, with: &[u8], more: usize) {
+        let length = self.len() - range.len() + with.len();
+        self.reserve(length.max(self.len()) + more);
+        let (at, behind) = (self.start + range.start, self.start + range.end);
+        self.bytes.copy_within(behind..self.end, at + with.len());
+        self.bytes[at..at + with.len()].copy_from_slice(with);
+        self.end = self.start + length;
+    }
+}
+
 /// Free lists of buffers, shared by the clients of a proxy.
 #[derive(Debug, Default)]
 pub struct BufferPool {
@@ -150,6 +163,19 @@ mod tests {
         buffer.reserve(100);
         assert_eq!(buffer.unread(), b"ef");
         assert_eq!(buffer.space().len(), 98);
+    }
+
+    #[test]
+    fn a_part_is_replaced_by_a_longer_or_shorter_one() {
+        let mut buffer = holding(b"--abcdef", 10);
+        buffer.consume(2);
+        buffer.splice(1..3, b"XYZ12", 0);
+        assert_eq!(buffer.unread(), b"aXYZ12def");
+        buffer.splice(1..6, b"", 4);
+        assert_eq!(buffer.unread(), b"adef");
+        buffer.splice(4..4, b"end", 100);
+        assert_eq!(buffer.unread(), b"adefend");
+        assert!(buffer.space().len() >= 100);
     }
 
     #[test]

@@ -17,10 +17,12 @@ use super::context::Listener;
 use super::end::End;
 use super::pools::PoolUse;
 use super::registry::{Entry, Phase};
+use super::request::Request;
 use super::request_memory::Room;
 use super::transactions;
+use crate::doc::document_length;
 use crate::metrics::EndReason;
-use crate::wire::{HEADER_LEN, Header, Side};
+use crate::wire::{HEADER_LEN, Header, Side, write_checksum};
 
 /// Room behind a request that fills a buffer of its own, so that the client's leaving can be seen while it waits.
 const WATCH_ROOM: usize = 1024;
@@ -162,6 +164,22 @@ impl Client {
     /// The same, for patching the header.
     pub fn message_mut(&mut self) -> &mut [u8] {
         self.input.as_mut().map_or(&mut [], Buffer::unread_mut)
+    }
+
+    /// Puts `body` in the place of the command of `request`, an OP_MSG, and returns how long the message is then.
+    pub fn replace_body(&mut self, request: &Request, body: &[u8]) -> usize {
+        let Some(input) = self.input.as_mut() else { return request.header.length };
+        let unread = input.unread();
+        let old = unread.get(request.body_at..).and_then(|rest| document_length(rest).ok()).unwrap_or(0);
+        let length = request.header.length - old + body.len();
+        input.splice(request.body_at..request.body_at + old, body, WATCH_ROOM);
+        if let Some(message) = input.unread_mut().get_mut(..length) {
+            Header::patch_length(message);
+            if request.has_checksum() {
+                write_checksum(message);
+            }
+        }
+        length
     }
 
     /// Puts `message` in the place of the current request of `length` bytes.
@@ -308,8 +326,8 @@ impl Client {
     }
 
     /// Keeps a share of the memory for large replies until it has taken one.
-    pub fn holds(&mut self, memory: OwnedSemaphorePermit) {
-        self.reply_memory = Some(memory);
+    pub fn holds(&mut self, memory: impl Into<Option<OwnedSemaphorePermit>>) {
+        self.reply_memory = memory.into();
     }
 
     /// Whether the client has closed its side, as far as that can be seen behind what it has sent and nobody read.

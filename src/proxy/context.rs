@@ -18,6 +18,7 @@ use super::registry::Registry;
 use super::request_memory::RequestMemory;
 use super::transactions::Transactions;
 use crate::config::Limits;
+use crate::consistency::{Floors, Tags};
 use crate::metrics::MemberMetrics;
 use crate::server::Connector;
 use crate::topology::{self, GroupNames, Topology};
@@ -56,6 +57,10 @@ pub struct Set {
     pub reaping: Reaping,
     /// Its members, as the monitors see them.
     pub topology: Topology,
+    /// Which collections promise more than their clients ask for.
+    pub tags: Tags,
+    /// What has been told of those.
+    pub floors: Floors,
 }
 
 /// One member of a set, as the message path needs it.
@@ -141,6 +146,12 @@ impl ReplyMemory {
     pub fn try_take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(length.div_ceil(1024)).ok()?;
         self.semaphore.clone().try_acquire_many_owned(units).ok()
+    }
+
+    /// The same, however long that takes. A reply for which there is not enough in all takes all of it.
+    pub async fn take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).min(self.units);
+        self.semaphore.clone().acquire_many_owned(units).await.ok()
     }
 
     /// Bytes in use.

@@ -32,6 +32,7 @@ mod serve;
 mod session;
 mod set;
 mod stream;
+mod tagged;
 pub mod transactions;
 mod turn;
 mod unasked;

@@ -80,7 +80,7 @@ fn adds_torana_error(host: &HostPort) -> CommandError {
 }
 
 /// A reply that is edited is one reply: permission to send more unasked is struck from the request.
-fn forbid_exhaust(client: &mut Client, request: &mut Request) {
+pub fn forbid_exhaust(client: &mut Client, request: &mut Request) {
     let permission = match request.header.opcode {
         Opcode::Msg if !request.has_checksum() => MsgFlags::EXHAUST_ALLOWED,
         Opcode::Query => QueryFlags::EXHAUST,

@@ -16,6 +16,7 @@ use super::names::{self, Edit};
 use super::notice;
 use super::refuse;
 use super::request::{Request, Route};
+use super::tagged;
 use super::turn;
 use super::unasked;
 use crate::metrics::EndReason;
@@ -45,14 +46,19 @@ async fn serve(at: &Listener, client: &mut Client) -> End {
         client.choose_pool();
         turn::to_send().await;
         let refused = at.shared.registry.is_draining() && !continues(at, &request);
-        let done = match request.route {
-            _ if refused => Box::pin(refuse::shutting_down(client, &request)).await,
-            Route::Forward => exchange::forward(at, client, &request).await,
-            Route::GetMore if !awaiting::is_awaiting(at, &request) => {
-                exchange::forward(at, client, &request).await
+        let done = if refused {
+            Box::pin(refuse::shutting_down(client, &request)).await
+        } else if let Some(plan) = tagged::plan(at, client, &request) {
+            Box::pin(tagged::run(at, client, request, plan)).await
+        } else {
+            match request.route {
+                Route::Forward => exchange::forward(at, client, &request).await,
+                Route::GetMore if !awaiting::is_awaiting(at, &request) => {
+                    exchange::forward(at, client, &request).await
+                }
+                Route::Hello => Box::pin(hello::answer(at, client, &request)).await,
+                _ => Box::pin(dispatch(at, client, request)).await,
             }
-            Route::Hello => Box::pin(hello::answer(at, client, &request)).await,
-            _ => Box::pin(dispatch(at, client, request)).await,
         };
         if let Err(end) = done {
             return end;

@@ -21,6 +21,7 @@ use super::reaper::{self, Reaping};
 use super::roster::{Roster, Served};
 use super::transactions::Transactions;
 use crate::config::{self, GroupConfig, PoolLimits, SetConfig};
+use crate::consistency::{Floors, Tags};
 use crate::metrics::{EndReason, Metrics};
 use crate::pool::PoolOptions;
 use crate::server::Connector;
@@ -88,6 +89,8 @@ impl SetRunner {
             transactions: Transactions::default(),
             reaping: Reaping::default(),
             topology,
+            tags: Tags::new(&config.tags),
+            floors: Floors::default(),
         });
         let groups = config
             .groups

@@ -48,6 +48,8 @@ struct Open<M> {
     committing: bool,
     /// It has most likely ended on the server: its last statement failed, or its session was killed.
     over: bool,
+    /// A statement was about a tagged collection.
+    tagged: bool,
     /// Was to be aborted, and could not be: when that is tried again, if it still has no users.
     again: Option<Instant>,
 }
@@ -133,6 +135,19 @@ impl<M> Transactions<M> {
     pub fn is_open(&self, id: &TransactionId) -> bool {
         self.count.load(Ordering::Relaxed) > 0
             && self.locked().open.get(&id.session).is_some_and(|open| open.number == id.number)
+    }
+
+    /// A statement of `id` is about a tagged collection.
+    pub fn touches_tagged(&self, id: &TransactionId) {
+        if let Some(open) = self.locked().open.get_mut(&id.session) {
+            open.tagged |= open.number == id.number;
+        }
+    }
+
+    /// Whether any was; `None` if `id` is not known.
+    pub fn is_tagged(&self, id: &TransactionId) -> Option<bool> {
+        let known = self.locked();
+        known.open.get(&id.session).filter(|open| open.number == id.number).map(|open| open.tagged)
     }
 
     /// The queue that a request stands in. Who holds something on the server never waits behind those who wait for
@@ -289,8 +304,17 @@ impl<M> Known<M> {
         self.next_serial += 1;
         let (serial, number, member) = (self.next_serial, id.number, member.clone());
         let last_used = Instant::now();
-        let started =
-            Open { serial, number, member, users: 0, last_used, committing: false, over: false, again: None };
+        let started = Open {
+            serial,
+            number,
+            member,
+            users: 0,
+            last_used,
+            committing: false,
+            over: false,
+            tagged: false,
+            again: None,
+        };
         self.open.insert(id.session, started);
     }
 }

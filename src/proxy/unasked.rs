@@ -41,7 +41,8 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
     }
 }
 
-fn ask_for_reply(client: &mut Client, request: &Request) {
+/// Strikes the client's word that it wants no reply.
+pub fn ask_for_reply(client: &mut Client, request: &Request) {
     let Some(message) = client.message_mut().get_mut(..request.header.length) else { return };
     // One reply, then: a server may answer with several where that is allowed, too.
     let flags = request.flags & !(MsgFlags::MORE_TO_COME | MsgFlags::EXHAUST_ALLOWED);
@@ -55,7 +56,7 @@ fn ask_for_reply(client: &mut Client, request: &Request) {
 
 /// Reads the reply to its end and checks the connection in. mongod closes the connection of a client whose request
 /// found no primary and wants no reply, so that its driver looks for one; torana closes that of the same client.
-async fn keep(
+pub async fn keep(
     at: &Listener,
     client: &mut Client,
     mut server: Checkout,

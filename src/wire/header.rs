@@ -65,6 +65,14 @@ impl Header {
         }
     }
 
+    /// Sets the length in the message that begins with this header's bytes to that of `message`, which is below 2 GiB.
+    pub fn patch_length(message: &mut [u8]) {
+        let length = message.len() as i32;
+        if let Some(field) = message.first_chunk_mut::<4>() {
+            *field = length.to_le_bytes();
+        }
+    }
+
     /// Overwrites the responseTo in the message that begins with this header's bytes.
     pub fn patch_response_to(message: &mut [u8], response_to: i32) {
         if let Some(field) = message.get_mut(8..12) {

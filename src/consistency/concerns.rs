@@ -1,0 +1,78 @@
+//! Read and write concerns, raised to what a level needs and never below what the client asked for.
+
+use crate::doc::{BsonType, DocWriter, Element, Value, elements, find};
+
+/// How long a write waits for a majority if its client did not ask for one, milliseconds.
+pub(super) const WTIMEOUT_MS: i64 = 10_000;
+
+/// Writes `readConcern` with level majority and a floor, from the client's own if there is one. `starts` tells the
+/// first statement of a transaction, whose level may be snapshot. `None`: the client's own is stronger, or unknown.
+pub(super) fn read_concern(own: Option<Value<'_>>, floor: u64, starts: bool, writer: &mut DocWriter<'_>) {
+    let own_fields = own.and_then(|own| own.as_document());
+    let field = |key| own_fields.and_then(|own| find(own, key)).map(|element| element.value);
+    let level = field("level").and_then(|level| level.as_str());
+    let is_raised = match level {
+        None | Some("local" | "available" | "majority" | "snapshot") => true,
+        // Stronger, or the server's to refuse.
+        Some(_) => false,
+    };
+    if let Some(own) =
+        own.filter(|own| !is_raised || own.as_document().is_none() || field("atClusterTime").is_some())
+    {
+        writer.value(b"readConcern", own);
+        return;
+    }
+    let level = match level {
+        Some("snapshot") => "snapshot",
+        None | Some("local" | "available") if starts => "snapshot",
+        _ => "majority",
+    };
+    let after = field("afterClusterTime").and_then(|time| time.as_timestamp()).unwrap_or(0).max(floor);
+    writer.document(b"readConcern", |concern| {
+        for element in others(own_fields, &[b"level", b"afterClusterTime"]) {
+            concern.raw(&element);
+        }
+        concern.string(b"level", level);
+        if after > 0 {
+            let value = Value { kind: BsonType::Timestamp, bytes: &after.to_le_bytes() };
+            concern.value(b"afterClusterTime", value);
+        }
+    });
+}
+
+/// Writes `writeConcern` with a majority, from the client's own if there is one. One that asks for more members than a
+/// majority of `members`, or for a mode of the set's own, stays.
+pub(super) fn write_concern(own: Option<Value<'_>>, members: usize, writer: &mut DocWriter<'_>) {
+    let own_fields = own.and_then(|own| own.as_document());
+    let w = own_fields.and_then(|own| find(own, "w")).map(|element| element.value);
+    let is_enough = match w {
+        Some(w) if w.kind == BsonType::String => true,
+        Some(w) => w.as_i64().is_none_or(|w| w > (members / 2 + 1) as i64),
+        None => false,
+    };
+    if let Some(own) = own.filter(|own| is_enough || own.as_document().is_none()) {
+        writer.value(b"writeConcern", own);
+        return;
+    }
+    writer.document(b"writeConcern", |concern| {
+        concern.string(b"w", "majority");
+        let mut has_timeout = false;
+        for element in others(own_fields, &[b"w"]) {
+            // 0 is none, and would be for ever.
+            let is_timeout = element.key == b"wtimeout";
+            if is_timeout && element.value.as_i64() == Some(0) {
+                continue;
+            }
+            has_timeout |= is_timeout;
+            concern.raw(&element);
+        }
+        if !has_timeout {
+            concern.i64(b"wtimeout", WTIMEOUT_MS);
+        }
+    });
+}
+
+fn others<'a>(own: Option<&'a [u8]>, but: &'static [&'static [u8]]) -> impl Iterator<Item = Element<'a>> {
+    let all = elements(own.unwrap_or_default()).map_while(Result::ok);
+    all.filter(move |element| !but.contains(&element.key))
+}

@@ -1,0 +1,200 @@
+//! Floors: for each collection, the latest time that anyone was told of through this torana.
+//!
+//! A client is everything that reaches the set through one torana, on whatever connection, since drivers spread one
+//! application over many. So floors belong to torana, not to a socket. They only rise, and only to times that a majority
+//! has, as far as a reply can say so: what is in flight would make every read wait.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::times::cluster_time;
+
+/// Collections with a floor of their own. Those beyond it share one, which only makes their reads wait for more.
+const COLLECTIONS_MAX: usize = 10_000;
+
+/// The longest `$clusterTime` that is kept, bytes. A signed one has 90.
+const CLUSTER_TIME_MAX: usize = 512;
+
+/// The floors of one replica set.
+#[derive(Debug, Default)]
+pub struct Floors {
+    collections: Mutex<Collections>,
+    /// No collection's floor is below this one.
+    shared: Arc<Floor>,
+    /// The highest of all.
+    highest: Floor,
+    /// The newest `$clusterTime` that came with a floor, signature included.
+    cluster_time: Mutex<(u64, Vec<u8>)>,
+}
+
+/// By the collection's name.
+type OfDatabase = HashMap<Box<[u8]>, Arc<Floor>>;
+
+#[derive(Debug, Default)]
+struct Collections {
+    databases: HashMap<Box<[u8]>, OfDatabase>,
+    count: usize,
+}
+
+/// A time that only rises: a BSON timestamp as one number; 0 if nobody was told anything.
+#[derive(Debug, Default)]
+struct Floor(AtomicU64);
+
+impl Floor {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn raise(&self, time: u64) {
+        self.0.fetch_max(time, Ordering::AcqRel);
+    }
+}
+
+/// The collections that one operation is about.
+#[derive(Debug, Default)]
+pub struct Touched {
+    first: Option<Arc<Floor>>,
+    /// Seldom any.
+    others: Vec<Arc<Floor>>,
+    /// All of them: a transaction's commit, a dropped database.
+    every: bool,
+}
+
+impl Touched {
+    /// All collections.
+    pub fn every() -> Touched {
+        Touched { every: true, ..Touched::default() }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none() && !self.every
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Arc<Floor>> {
+        self.first.iter().chain(&self.others)
+    }
+}
+
+impl Floors {
+    /// Adds `database.collection` to `touched`.
+    pub fn touch(&self, database: &[u8], collection: &[u8], touched: &mut Touched) {
+        let floor = self.of(database, collection);
+        match touched.first {
+            None => touched.first = Some(floor),
+            Some(_) => touched.others.push(floor),
+        }
+    }
+
+    fn of(&self, database: &[u8], collection: &[u8]) -> Arc<Floor> {
+        let known = &mut *self.collections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(floor) = known.databases.get(database).and_then(|database| database.get(collection)) {
+            return floor.clone();
+        }
+        if known.count >= COLLECTIONS_MAX {
+            return self.shared.clone();
+        }
+        known.count += 1;
+        let floor = Arc::new(Floor::default());
+        let database = known.databases.entry(database.into()).or_default();
+        database.insert(collection.into(), floor.clone());
+        floor
+    }
+
+    /// The floor that a read of these has to be sent at; 0 if nobody was told anything.
+    pub fn floor(&self, touched: &Touched) -> u64 {
+        if touched.every {
+            return self.highest.get();
+        }
+        touched.each().map(|floor| floor.get()).max().unwrap_or(0).max(self.shared.get())
+    }
+
+    /// The highest floor of any collection: for what may go on to any of them.
+    pub fn highest(&self) -> u64 {
+        self.highest.get()
+    }
+
+    /// Somebody is about to be told of these as of `time`.
+    pub fn raise(&self, touched: &Touched, time: u64) {
+        // First, as it is the bound of the others.
+        self.highest.raise(time);
+        touched.each().for_each(|floor| floor.raise(time));
+        if touched.every {
+            self.shared.raise(time);
+        }
+    }
+
+    /// A server knows of this `$clusterTime`. A member that has not heard of a floor refuses it (72, 6.0) unless the
+    /// request tells it of the time as well.
+    pub fn heard(&self, document: &[u8]) {
+        let Some(time) = cluster_time(document).filter(|_| document.len() <= CLUSTER_TIME_MAX) else {
+            return;
+        };
+        let (newest, kept) = &mut *self.cluster_time.lock().unwrap_or_else(PoisonError::into_inner);
+        if time > *newest {
+            *newest = time;
+            kept.clear();
+            kept.extend_from_slice(document);
+        }
+    }
+
+    /// Puts the newest `$clusterTime` into `out`, which is emptied; nothing if none was heard.
+    pub fn cluster_time(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(&self.cluster_time.lock().unwrap_or_else(PoisonError::into_inner).1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bson::{Timestamp, doc};
+
+    fn touched(floors: &Floors, names: &[&str]) -> Touched {
+        let mut touched = Touched::default();
+        names.iter().for_each(|name| floors.touch(b"app", name.as_bytes(), &mut touched));
+        touched
+    }
+
+    #[test]
+    fn floors_only_rise_and_each_collection_has_its_own() {
+        let floors = Floors::default();
+        let (x, y, both) =
+            (touched(&floors, &["x"]), touched(&floors, &["y"]), touched(&floors, &["x", "y"]));
+        floors.raise(&x, 5);
+        floors.raise(&x, 3);
+        assert_eq!((floors.floor(&x), floors.floor(&y), floors.floor(&both)), (5, 0, 5));
+        floors.raise(&Touched::every(), 4);
+        assert_eq!((floors.floor(&x), floors.floor(&y), floors.highest()), (5, 4, 5));
+        assert_eq!(floors.floor(&Touched::every()), 5);
+        assert!(touched(&floors, &[]).is_empty() && !Touched::every().is_empty());
+    }
+
+    #[test]
+    fn collections_beyond_the_bound_share_a_floor() {
+        let floors = Floors::default();
+        let names: Vec<String> = (0..COLLECTIONS_MAX).map(|number| number.to_string()).collect();
+        touched(&floors, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        let (late, later) = (touched(&floors, &["late"]), touched(&floors, &["later"]));
+        floors.raise(&late, 2);
+        assert_eq!((floors.floor(&late), floors.floor(&later)), (2, 2));
+    }
+
+    #[test]
+    fn the_newest_cluster_time_is_kept_with_its_signature() {
+        let floors = Floors::default();
+        let document = |time| {
+            let clock = Timestamp { time, increment: 0 };
+            bson::serialize_to_vec(&doc! { "clusterTime": clock, "signature": { "keyId": 1i64 } }).unwrap()
+        };
+        let mut out = vec![1];
+        floors.cluster_time(&mut out);
+        assert!(out.is_empty());
+        floors.heard(&document(7));
+        floors.heard(&document(6));
+        floors.heard(b"nonsense");
+        floors.cluster_time(&mut out);
+        assert_eq!(out, document(7));
+    }
+}

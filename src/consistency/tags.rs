@@ -1,0 +1,79 @@
+//! Which level a collection has: the most specific tag wins.
+
+use std::collections::HashMap;
+
+use crate::config::{Level, Tag};
+
+/// The tags of one replica set.
+#[derive(Debug, Default)]
+pub struct Tags(HashMap<Box<[u8]>, OfDatabase>);
+
+#[derive(Debug, Default)]
+struct OfDatabase {
+    exact: HashMap<Box<[u8]>, Level>,
+    /// The longest first.
+    prefixes: Vec<(Box<[u8]>, Level)>,
+}
+
+impl Tags {
+    /// Of two that are as specific the last counts.
+    pub fn new(tags: &[Tag]) -> Tags {
+        let mut databases: HashMap<Box<[u8]>, OfDatabase> = HashMap::new();
+        for Tag { pattern, level } in tags {
+            let database = databases.entry(pattern.database.as_bytes().into()).or_default();
+            let name: Box<[u8]> = pattern.collection.as_bytes().into();
+            if !pattern.is_prefix {
+                database.exact.insert(name, *level);
+                continue;
+            }
+            database.prefixes.retain(|(prefix, _)| *prefix != name);
+            database.prefixes.push((name, *level));
+            database.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        }
+        Tags(databases)
+    }
+
+    /// Whether there is none, so that nothing has to be looked up.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The level of `database.collection`.
+    pub fn level(&self, database: &[u8], collection: &[u8]) -> Level {
+        let Some(tags) = self.0.get(database) else { return Level::Default };
+        if let Some(level) = tags.exact.get(collection) {
+            return *level;
+        }
+        let prefix = tags.prefixes.iter().find(|(prefix, _)| collection.starts_with(prefix));
+        prefix.map_or(Level::Default, |(_, level)| *level)
+    }
+
+    /// Whether any collection of `database` may have a level.
+    pub fn mention(&self, database: &[u8]) -> bool {
+        self.0.contains_key(database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(texts: &[&str]) -> Tags {
+        Tags::new(&texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_most_specific_tag_wins_whatever_their_order() {
+        let texts = ["app.*=causal", "app.log*=default", "app.logbook=causal", "app.log_old*=causal"];
+        for texts in [texts.to_vec(), texts.iter().rev().copied().collect()] {
+            let tags = tags(&texts);
+            let level = |collection: &[u8]| tags.level(b"app", collection);
+            assert_eq!((level(b"x"), level(b"logs")), (Level::Causal, Level::Default));
+            assert_eq!((level(b"logbook"), level(b"logbooks")), (Level::Causal, Level::Default));
+            assert_eq!(level(b"log_old1"), Level::Causal);
+            assert_eq!(tags.level(b"other", b"x"), Level::Default);
+        }
+        assert!(tags(&[]).is_empty());
+    }
+}
