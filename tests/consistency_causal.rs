@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use bson::{Document, Timestamp, Uuid, doc};
-use support::message::{CHECKSUM_PRESENT, MORE_TO_COME, op_msg, op_query};
+use support::message::{CHECKSUM_PRESENT, EXHAUST_ALLOWED, MORE_TO_COME, op_msg, op_query};
 use support::{FakeServer, RawClient, ReplicaSet, Section, Torana, torana_with, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -25,7 +25,7 @@ struct Stage {
 impl Stage {
     /// Each of `collections` has a document `{_id: 1, v: 1}` on every member.
     fn with(collections: &[&str]) -> Stage {
-        let set = ReplicaSet::of(3).argument("--setParameter").argument("enableTestCommands=1").start();
+        let set = ReplicaSet::of(3).unchained().start();
         let torana =
             torana_with(&set.uri(), "[tags]\n\"app.*\" = \"causal\"\n\"app.plain*\" = \"default\"\n");
         let (primary, frozen) = (set.primary(), set.secondary());
@@ -227,6 +227,90 @@ fn the_floor_rises_with_every_batch() {
     assert_eq!(stage.read("batches"), Err(EXPIRED));
 }
 
+/// The getMores of a join name one collection, and show others.
+#[test]
+fn the_floor_of_every_joined_collection_rises_with_every_batch() {
+    let stage = Stage::with(&["plain", "joined"]);
+    let mut client = stage.primary();
+    let lookup =
+        doc! { "$lookup": { "from": "joined", "localField": "_id", "foreignField": "_id", "as": "x" } };
+    let aggregate = doc! { "aggregate": "plain", "pipeline": [lookup], "cursor": { "batchSize": 0 } };
+    let cursor = client.run("app", aggregate).get_document("cursor").unwrap().get_i64("id").unwrap();
+    let updates = vec![doc! { "q": { "_id": 1 }, "u": { "$set": { "v": 2 } } }];
+    let mut elsewhere = stage.set.client(stage.primary);
+    elsewhere
+        .run("app", doc! { "update": "joined", "updates": updates, "writeConcern": { "w": "majority" } });
+    assert_eq!(stage.read("joined"), Ok(1), "before");
+    client.run("app", doc! { "getMore": cursor, "collection": "plain" });
+    assert_eq!(stage.read("joined"), Err(EXPIRED));
+}
+
+/// Tags change nothing in what a transaction may do, nor in commands that take no concern.
+#[test]
+fn what_clients_may_do_they_may_do_on_tagged_collections_too() {
+    let stage = Stage::with(&["read"]);
+    let mut client = stage.primary();
+    update(&mut client, "read");
+    let session = doc! { "id": Uuid::new() };
+    let statement = |mut command: Document, starts: bool| {
+        command.extend(doc! { "lsid": session.clone(), "txnNumber": 1i64, "autocommit": false });
+        command.extend(if starts {
+            doc! { "startTransaction": true }
+        } else {
+            doc! {}
+        });
+        command
+    };
+    client.run("app", statement(doc! { "create": "made" }, true));
+    client.run("app", statement(doc! { "insert": "made", "documents": [{ "_id": 1, "v": 2 }] }, false));
+    client.run("admin", statement(doc! { "commitTransaction": 1 }, false));
+    assert_eq!(stage.read("made"), Err(EXPIRED));
+
+    for stage in [doc! { "$indexStats": {} }, doc! { "$collStats": { "count": {} } }] {
+        client.run("app", doc! { "aggregate": "read", "pipeline": [stage], "cursor": {} });
+    }
+    let out = doc! { "$out": "kept" };
+    let explain = doc! { "aggregate": "read", "pipeline": [out.clone()], "explain": true };
+    client.run("app", explain);
+    client.run(
+        "app",
+        doc! { "aggregate": "read", "pipeline": [doc! { "$indexStats": {} }, out], "cursor": {} },
+    );
+    assert_eq!(stage.read("kept"), Err(EXPIRED), "written behind a stage that takes no read concern");
+    for concern in [doc! { "level": "linearizable" }, doc! { "level": "snapshot" }, doc! { "level": "local" }]
+    {
+        client.run("app", doc! { "find": "read", "readConcern": concern });
+    }
+    client.run("app", doc! { "explain": { "find": "read" } });
+    client.run("app", doc! { "listIndexes": "read" });
+}
+
+/// However a large reply is cut on its way.
+#[test]
+fn the_floor_rises_though_the_end_of_a_reply_comes_in_pieces() {
+    for last in [1, 7, 30, 60, 100, 500, 20_000] {
+        let fake = FakeServer::start(move |peer, request| {
+            let time = Timestamp { time: 9, increment: last as u32 };
+            let cursor = doc! { "firstBatch": ["x".repeat(200_000)], "id": 0i64, "ns": "app.tagged" };
+            let clock = doc! { "clusterTime": time };
+            let body = doc! { "cursor": cursor, "ok": 1.0, "$clusterTime": clock, "operationTime": time };
+            let reply = op_msg(peer.next_id(), request.request_id(), 0, &[Section::Body(body)]);
+            let (first, rest) = reply.split_at(reply.len() - last);
+            peer.send(first);
+            std::thread::sleep(Duration::from_millis(50));
+            peer.send(rest)
+        });
+        let torana = torana_with(&fake.uri(), "[tags]\n\"app.tagged\" = \"causal\"\n");
+        let mut client = torana.client_of(fake.address());
+        let reply = client.run("app", doc! { "find": "tagged" });
+        assert_eq!(first(&reply), None, "a string");
+        client.run("app", doc! { "find": "tagged" });
+        let concern = fake.requests("find").pop().unwrap().message.body();
+        let after = concern.get_document("readConcern").unwrap().get_timestamp("afterClusterTime").unwrap();
+        assert_eq!((after.time, after.increment), (9, last as u32));
+    }
+}
+
 #[test]
 fn commands_are_edited_and_everything_round_them_passes() {
     let fake = FakeServer::start(|peer, request| {
@@ -250,6 +334,16 @@ fn commands_are_edited_and_everything_round_them_passes() {
     let (first, second) = (client.read(), client.read());
     assert_eq!((first.response_to(), second.response_to()), (70, 71));
     assert_eq!(seen("find").get_document("readConcern").unwrap(), &doc! { "level": "majority" });
+
+    // One that allows a stream of replies gets one at a time.
+    let body = Section::Body(doc! { "find": "tagged", "$db": "app" });
+    client.send(&op_msg(72, 0, CHECKSUM_PRESENT | EXHAUST_ALLOWED, &[body]));
+    assert_eq!(client.read().response_to(), 72);
+    assert_eq!(fake.requests("find").pop().unwrap().message.flags(), CHECKSUM_PRESENT);
+    assert_eq!(
+        client.run("admin", doc! { "hello": 1 }).get_i32("maxMessageSizeBytes").unwrap(),
+        48_000_000 - 16_384
+    );
 
     let time = Timestamp { time: 7, increment: 3 };
     client.run("app", doc! { "count": "tagged" });

@@ -5,8 +5,9 @@ use crate::doc::{BsonType, DocWriter, Element, Value, elements, find};
 /// How long a write waits for a majority if its client did not ask for one, milliseconds.
 pub(super) const WTIMEOUT_MS: i64 = 10_000;
 
-/// Writes `readConcern` with level majority and a floor, from the client's own if there is one. `starts` tells the
-/// first statement of a transaction, whose level may be snapshot. `None`: the client's own is stronger, or unknown.
+/// Writes `readConcern` with level majority and a floor, from the client's own if there is one. One that is stronger, or
+/// unknown, stays. The first statement of a transaction (`starts`) keeps its level, which is that of all the others:
+/// with another one some commands are not allowed in it (6.0), and it would not see what it wrote itself.
 pub(super) fn read_concern(own: Option<Value<'_>>, floor: u64, starts: bool, writer: &mut DocWriter<'_>) {
     let own_fields = own.and_then(|own| own.as_document());
     let field = |key| own_fields.and_then(|own| find(own, key)).map(|element| element.value);
@@ -23,16 +24,18 @@ pub(super) fn read_concern(own: Option<Value<'_>>, floor: u64, starts: bool, wri
         return;
     }
     let level = match level {
-        Some("snapshot") => "snapshot",
-        None | Some("local" | "available") if starts => "snapshot",
-        _ => "majority",
+        own if starts => own,
+        Some("snapshot") => Some("snapshot"),
+        _ => Some("majority"),
     };
     let after = field("afterClusterTime").and_then(|time| time.as_timestamp()).unwrap_or(0).max(floor);
     writer.document(b"readConcern", |concern| {
         for element in others(own_fields, &[b"level", b"afterClusterTime"]) {
             concern.raw(&element);
         }
-        concern.string(b"level", level);
+        if let Some(level) = level {
+            concern.string(b"level", level);
+        }
         if after > 0 {
             let value = Value { kind: BsonType::Timestamp, bytes: &after.to_le_bytes() };
             concern.value(b"afterClusterTime", value);
@@ -41,13 +44,16 @@ pub(super) fn read_concern(own: Option<Value<'_>>, floor: u64, starts: bool, wri
 }
 
 /// Writes `writeConcern` with a majority, from the client's own if there is one. One that asks for more members than a
-/// majority of `members`, or for a mode of the set's own, stays.
+/// majority of `members`, or for a mode of the set's own or tags, stays: what that is worth is its author's to know.
 pub(super) fn write_concern(own: Option<Value<'_>>, members: usize, writer: &mut DocWriter<'_>) {
     let own_fields = own.and_then(|own| own.as_document());
     let w = own_fields.and_then(|own| find(own, "w")).map(|element| element.value);
+    // With fewer than three members known, others may not have been found yet.
+    let more_than_majority = |w: i64| members >= 3 && w > (members / 2 + 1) as i64;
     let is_enough = match w {
         Some(w) if w.kind == BsonType::String => true,
-        Some(w) => w.as_i64().is_none_or(|w| w > (members / 2 + 1) as i64),
+        Some(w) if w.kind == BsonType::Document => true,
+        Some(w) => w.as_i64().is_some_and(more_than_majority),
         None => false,
     };
     if let Some(own) = own.filter(|own| is_enough || own.as_document().is_none()) {

@@ -123,8 +123,16 @@ mod tests {
         }
         let snapshot = doc! { "level": "snapshot", "afterClusterTime": at(7) };
         assert_eq!(read_concern_of(Some(doc! { "level": "snapshot" }), false), snapshot);
-        assert_eq!(read_concern_of(None, true), snapshot);
-        assert_eq!(read_concern_of(Some(doc! { "level": "majority" }), true), majority);
+    }
+
+    #[test]
+    fn a_transaction_begins_at_the_floor_with_the_level_that_it_has() {
+        assert_eq!(read_concern_of(None, true), doc! { "afterClusterTime": at(7) });
+        for level in ["local", "majority", "snapshot"] {
+            let own = doc! { "level": level, "afterClusterTime": at(3) };
+            let wanted = doc! { "level": level, "afterClusterTime": at(7) };
+            assert_eq!(read_concern_of(Some(own), true), wanted);
+        }
     }
 
     #[test]
@@ -144,6 +152,7 @@ mod tests {
         assert_eq!(of(Some(doc! { "w": 1, "wtimeout": 0 })), majority);
         let own = doc! { "w": "majority", "j": true, "wtimeout": 5 };
         assert_eq!(of(Some(doc! { "w": 1, "j": true, "wtimeout": 5 })), own);
+        assert_eq!(of(Some(doc! { "w": bson::Bson::Null })), majority);
         for kept in [doc! { "w": "majority" }, doc! { "w": 3 }, doc! { "w": "everywhere" }, own] {
             assert_eq!(of(Some(kept.clone())), kept);
         }

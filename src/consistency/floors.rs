@@ -10,8 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::times::cluster_time;
 
-/// Collections with a floor of their own. Those beyond it share one, which only makes their reads wait for more.
+/// Collections with a floor of their own. For one more the lowest that nobody uses goes into the floor that all share,
+/// which only makes reads wait for more, and for no more than that.
 const COLLECTIONS_MAX: usize = 10_000;
+
+/// The longest name of a collection, bytes, database included (MongoDB 4.4 and later). Longer ones name nothing.
+const NAME_MAX: usize = 255;
+
+/// Collections that one operation may touch one by one; with more it touches all.
+const TOUCHED_MAX: usize = 32;
 
 /// The longest `$clusterTime` that is kept, bytes. A signed one has 90.
 const CLUSTER_TIME_MAX: usize = 512;
@@ -51,8 +58,33 @@ impl Floor {
     }
 }
 
+impl Collections {
+    /// Makes room by putting the lowest floor that no operation holds into `shared`; false if all are held.
+    fn forget_lowest(&mut self, shared: &Floor) -> bool {
+        let named = self.databases.iter().flat_map(|(database, collections)| {
+            collections.iter().map(move |(name, floor)| (database, name, floor))
+        });
+        // New holders come only through the lock that is held here.
+        let free = named.filter(|(_, _, floor)| Arc::strong_count(floor) == 1);
+        let Some((database, name, floor)) = free.min_by_key(|(_, _, floor)| floor.get()) else {
+            return false;
+        };
+        shared.raise(floor.get());
+        let (database, name) = (database.clone(), name.clone());
+        let is_empty = self.databases.get_mut(&database).is_none_or(|collections| {
+            collections.remove(&name);
+            collections.is_empty()
+        });
+        if is_empty {
+            self.databases.remove(&database);
+        }
+        self.count -= 1;
+        true
+    }
+}
+
 /// The collections that one operation is about.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Touched {
     first: Option<Arc<Floor>>,
     /// Seldom any.
@@ -72,6 +104,23 @@ impl Touched {
         self.first.is_none() && !self.every
     }
 
+    /// Whether there are several.
+    pub fn is_many(&self) -> bool {
+        !self.others.is_empty() || self.every
+    }
+
+    /// All of both.
+    pub fn add(&mut self, other: &Touched) {
+        self.every |= other.every;
+        for floor in other.each() {
+            match self.first {
+                None => self.first = Some(floor.clone()),
+                Some(_) if self.each().any(|known| Arc::ptr_eq(known, floor)) => {}
+                Some(_) => self.others.push(floor.clone()),
+            }
+        }
+    }
+
     fn each(&self) -> impl Iterator<Item = &Arc<Floor>> {
         self.first.iter().chain(&self.others)
     }
@@ -80,9 +129,14 @@ impl Touched {
 impl Floors {
     /// Adds `database.collection` to `touched`.
     pub fn touch(&self, database: &[u8], collection: &[u8], touched: &mut Touched) {
+        if touched.every || database.len() + 1 + collection.len() > NAME_MAX {
+            return;
+        }
         let floor = self.of(database, collection);
         match touched.first {
             None => touched.first = Some(floor),
+            Some(_) if touched.each().any(|known| Arc::ptr_eq(known, &floor)) => {}
+            Some(_) if touched.others.len() >= TOUCHED_MAX => touched.every = true,
             Some(_) => touched.others.push(floor),
         }
     }
@@ -92,7 +146,7 @@ impl Floors {
         if let Some(floor) = known.databases.get(database).and_then(|database| database.get(collection)) {
             return floor.clone();
         }
-        if known.count >= COLLECTIONS_MAX {
+        if known.count >= COLLECTIONS_MAX && !known.forget_lowest(&self.shared) {
             return self.shared.clone();
         }
         known.count += 1;
@@ -176,9 +230,25 @@ mod tests {
         let floors = Floors::default();
         let names: Vec<String> = (0..COLLECTIONS_MAX).map(|number| number.to_string()).collect();
         touched(&floors, &names.iter().map(String::as_str).collect::<Vec<_>>());
-        let (late, later) = (touched(&floors, &["late"]), touched(&floors, &["later"]));
-        floors.raise(&late, 2);
-        assert_eq!((floors.floor(&late), floors.floor(&later)), (2, 2));
+        (0..COLLECTIONS_MAX).for_each(|number| {
+            floors.raise(&touched(&floors, &[number.to_string().as_str()]), 10 + number as u64);
+        });
+        assert_eq!(floors.floor(&touched(&floors, &["0"])), 10);
+        floors.raise(&touched(&floors, &["late"]), 99_999);
+        assert_eq!(floors.floor(&touched(&floors, &["late"])), 99_999);
+        assert_eq!(floors.floor(&touched(&floors, &["0"])), 11, "the lowest went twice, and nothing fell");
+        let held: Vec<Touched> = (0..COLLECTIONS_MAX)
+            .map(|number| touched(&floors, &[format!("held{number}").as_str()]))
+            .collect();
+        let (more, most) = (touched(&floors, &["more"]), touched(&floors, &["most"]));
+        floors.raise(&more, 100_000);
+        assert_eq!(floors.floor(&most), 100_000, "all are held: these share one");
+        drop(held);
+        let long = "x".repeat(NAME_MAX);
+        assert!(touched(&floors, &[long.as_str()]).is_empty());
+        let many: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        let many = touched(&floors, &many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(many.every && many.others.len() <= TOUCHED_MAX);
     }
 
     #[test]

@@ -5,11 +5,6 @@ use crate::doc::{Elements, elements, find};
 /// How deep a pipeline is followed. A server takes no document that is nested deeper (200 levels, 6.0).
 const DEPTH_MAX: usize = 200;
 
-/// Fields whose string names a collection of the same database: `$lookup.from`, `$graphLookup.from`, `$unionWith`,
-/// `$unionWith.coll`, `$out`, `$merge.into`. One of the client's own data that is called so names one too much, which
-/// does no harm.
-const NAMING: [&[u8]; 6] = [b"from", b"coll", b"$unionWith", b"$out", b"$merge", b"into"];
-
 /// First stages that look at the server's own records, and take no read concern but local (6.0).
 const METADATA: [&[u8]; 9] = [
     b"$collStats",
@@ -31,27 +26,41 @@ pub fn is_metadata(command: &[u8]) -> bool {
     first.and_then(Result::ok).is_some_and(|first| METADATA.contains(&first.key))
 }
 
+/// Whether a string under `key` names a collection, in the value of `parent`.
+fn is_name(parent: &[u8], key: &[u8]) -> bool {
+    match key {
+        b"$unionWith" | b"$out" | b"$merge" => true,
+        b"from" => matches!(parent, b"$lookup" | b"$graphLookup"),
+        b"coll" => matches!(parent, b"$unionWith" | b"$out" | b"into"),
+        b"into" => parent == b"$merge",
+        _ => false,
+    }
+}
+
 /// Calls `found` with the database, if it is named, and the name of each collection that the aggregate `command` joins or
-/// writes to.
+/// writes to. What a client has in literals may look like one, and names one too many.
 pub fn joined<'a>(command: &'a [u8], mut found: impl FnMut(Option<&'a [u8]>, &'a [u8])) {
     let Some(pipeline) = find(command, "pipeline").and_then(|pipeline| pipeline.value.as_document()) else {
         return;
     };
-    let mut open: Vec<Elements<'a>> = vec![elements(pipeline)];
-    while let Some(walk) = open.last_mut() {
+    let mut open: Vec<(&[u8], Elements<'a>)> = vec![(b"pipeline", elements(pipeline))];
+    while let Some((parent, walk)) = open.last_mut() {
+        let parent = *parent;
         match walk.next() {
             Some(Ok(element)) => {
-                if let (true, Some(name)) = (NAMING.contains(&element.key), element.value.as_string_bytes()) {
+                if let (true, Some(name)) = (is_name(parent, element.key), element.value.as_string_bytes()) {
                     found(None, name);
                 }
-                if let Some(inner) = element.value.as_document().filter(|_| open.len() < DEPTH_MAX) {
-                    // `$out` and `$merge.into` may name another database.
-                    let text = |key| find(inner, key).and_then(|element| element.value.as_string_bytes());
-                    if let (Some(database), Some(name)) = (text("db"), text("coll")) {
-                        found(Some(database), name);
-                    }
-                    open.push(elements(inner));
+                let Some(inner) = element.value.as_document().filter(|_| open.len() < DEPTH_MAX) else {
+                    continue;
+                };
+                // `$out` and `$merge.into` may name another database.
+                let text = |key| find(inner, key).and_then(|element| element.value.as_string_bytes());
+                let names_both = matches!(element.key, b"$out" | b"into");
+                if let (true, Some(database), Some(name)) = (names_both, text("db"), text("coll")) {
+                    found(Some(database), name);
                 }
+                open.push((element.key, elements(inner)));
             }
             Some(Err(_)) | None => _ = open.pop(),
         }
@@ -66,6 +75,7 @@ mod tests {
     #[test]
     fn joins_are_found_however_deep_they_are() {
         let command = doc! { "aggregate": "a", "pipeline": [
+            { "$match": { "from": "no collection", "into": "none", "x": { "coll": "none" } } },
             { "$lookup": { "from": "b", "pipeline": [{ "$unionWith": "c" }], "as": "x" } },
             { "$facet": { "one": [{ "$graphLookup": { "from": "d" } }], "two": [{ "$unionWith": { "coll": "e" } }] } },
             { "$merge": { "into": { "db": "other", "coll": "f" } } },

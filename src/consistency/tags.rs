@@ -45,6 +45,12 @@ impl Tags {
         if let Some(level) = tags.exact.get(collection) {
             return *level;
         }
+        // A pattern does not mean the server's own collections, nor commands on the database as a whole.
+        let is_own =
+            collection.starts_with(b"system.") || collection.starts_with(b"$") || collection.is_empty();
+        if is_own {
+            return Level::Default;
+        }
         let prefix = tags.prefixes.iter().find(|(prefix, _)| collection.starts_with(prefix));
         prefix.map_or(Level::Default, |(_, level)| *level)
     }
@@ -73,6 +79,9 @@ mod tests {
             assert_eq!((level(b"logbook"), level(b"logbooks")), (Level::Causal, Level::Default));
             assert_eq!(level(b"log_old1"), Level::Causal);
             assert_eq!(tags.level(b"other", b"x"), Level::Default);
+            for own in [b"system.profile".as_slice(), b"$cmd.aggregate", b""] {
+                assert_eq!(level(own), Level::Default);
+            }
         }
         assert!(tags(&[]).is_empty());
     }

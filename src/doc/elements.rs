@@ -57,6 +57,23 @@ pub fn elements(bytes: &[u8]) -> Elements<'_> {
     }
 }
 
+/// The elements of a document of which only the front is here, up to the first that is not here as a whole.
+pub fn front_elements(front: &[u8]) -> Elements<'_> {
+    Elements { document: front, at: 4 }
+}
+
+/// Where the first element ends, bytes from the document's first, that is not here as a whole; `None` if it is no
+/// document or array.
+pub fn cut_element_end(front: &[u8]) -> Option<usize> {
+    let mut walk = front_elements(front);
+    while let Ok(Some(_)) = walk.step() {}
+    let rest = front.get(walk.at..)?;
+    let kind = BsonType::from_u8(*rest.first()?)?;
+    let value_at = 1 + zero_at(rest.get(1..)?)? + 1;
+    let length = usize::try_from(read_i32(rest, value_at)?).ok()?;
+    matches!(kind, BsonType::Document | BsonType::Array).then_some(walk.at + value_at + length)
+}
+
 /// The first element called `key`; `None` too when the document breaks off before it.
 pub fn find<'a>(document: &'a [u8], key: &str) -> Option<Element<'a>> {
     elements(document).map_while(Result::ok).find(|element| element.key == key.as_bytes())
@@ -171,6 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn a_document_whose_front_is_here_says_where_its_cut_element_ends() {
+        let bytes = document();
+        let filter = elements(&bytes).map(Result::unwrap).find(|element| element.key == b"filter").unwrap();
+        let end = filter.at + filter.raw.len();
+        for cut in filter.at + 12..end {
+            assert_eq!(cut_element_end(&bytes[..cut]), Some(end), "{cut}");
+            let keys: Vec<_> =
+                front_elements(&bytes[..cut]).map_while(Result::ok).map(|element| element.key).collect();
+            assert_eq!(keys, [b"find"]);
+        }
+        (0..filter.at).for_each(|cut| assert_eq!(cut_element_end(&bytes[..cut]), None));
+    }
+
+    #[test]
     fn a_path_leads_into_nested_documents_and_arrays() {
         let bytes = document();
         assert_eq!(find_path(&bytes, &["filter", "x", "1"]).unwrap().as_str(), Some("two"));
@@ -186,6 +217,8 @@ mod tests {
         #[test]
         fn any_bytes_are_walked_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             elements(&bytes).for_each(drop);
+            front_elements(&bytes).for_each(drop);
+            cut_element_end(&bytes);
         }
 
         #[test]

@@ -8,6 +8,8 @@ mod elements;
 mod value;
 mod writer;
 
-pub use elements::{DocError, Element, Elements, document_length, elements, find, find_path};
+pub use elements::{
+    DocError, Element, Elements, cut_element_end, document_length, elements, find, find_path, front_elements,
+};
 pub use value::{BsonType, Value};
 pub use writer::DocWriter;

@@ -73,6 +73,12 @@ impl Buffer {
         }
     }
 
+    /// Moves the unread bytes to the front, so that all other room is behind them.
+    pub fn compact(&mut self) {
+        self.bytes.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+    }
+
     /// Drops all unread bytes.
     pub fn clear(&mut self) {
         (self.start, self.end) = (0, 0);

@@ -326,8 +326,8 @@ impl Client {
     }
 
     /// Keeps a share of the memory for large replies until it has taken one.
-    pub fn holds(&mut self, memory: impl Into<Option<OwnedSemaphorePermit>>) {
-        self.reply_memory = memory.into();
+    pub fn holds(&mut self, memory: OwnedSemaphorePermit) {
+        self.reply_memory = Some(memory);
     }
 
     /// Whether the client has closed its side, as far as that can be seen behind what it has sent and nobody read.

@@ -11,6 +11,7 @@ use super::count::Count;
 use super::cursors::AwaitingCursors;
 use super::fail_points::FailPoints;
 use super::hello;
+use super::joins::Joins;
 use super::orphan;
 use super::pools::Pools;
 use super::reaper::Reaping;
@@ -75,6 +76,8 @@ pub struct Member {
     pub monitored: Arc<topology::Member>,
     /// Its cursors that await.
     pub cursors: AwaitingCursors,
+    /// Its cursors that read more tagged collections than their getMores name.
+    pub joins: Joins,
     /// Its fail points, as far as they are torana's.
     pub fail_points: FailPoints,
     /// How many writes run on whose clients left, of those that may.
@@ -146,12 +149,6 @@ impl ReplyMemory {
     pub fn try_take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(length.div_ceil(1024)).ok()?;
         self.semaphore.clone().try_acquire_many_owned(units).ok()
-    }
-
-    /// The same, however long that takes. A reply for which there is not enough in all takes all of it.
-    pub async fn take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).min(self.units);
-        self.semaphore.clone().acquire_many_owned(units).await.ok()
     }
 
     /// Bytes in use.

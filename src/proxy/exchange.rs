@@ -251,7 +251,7 @@ pub async fn deliver(
     let is_whole = reply.is_whole();
     let is_clean = !is_whole || reply.buffer.len() == reply.header.length;
     if !is_whole {
-        stream(at, client, &mut server, &mut reply).await?;
+        stream(at, client, &mut server, &mut reply, 0).await?;
     }
     // Before the client has all of it: the connection may serve the next one meanwhile.
     match is_clean {

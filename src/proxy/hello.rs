@@ -22,6 +22,7 @@ use super::fail_points;
 use super::refuse;
 use super::registry::Phase;
 use super::request::{Request, unwrapped};
+use super::tagged;
 use crate::doc::{find, find_path};
 use crate::metrics::EndReason;
 use crate::rewrite::{
@@ -220,7 +221,8 @@ fn write_hello(
     let rendered = match current {
         Some(rendered) => rendered,
         None => {
-            let template = HelloTemplate::new(&copy.document, &names)
+            let lowered = (!at.member.set.tags.is_empty()).then(|| tagged::with_room(&copy.document));
+            let template = HelloTemplate::new(lowered.as_ref().unwrap_or(&copy.document), &names)
                 .map_err(|error| End::server(format!("hello of {}: {error}", at.member.name)))?;
             let rendered = Arc::new(Rendered { copy: copy.clone(), names, template });
             at.hello.store(Some(rendered.clone()));

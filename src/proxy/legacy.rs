@@ -16,6 +16,7 @@ use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, receive};
 use super::request::{Request, Route};
+use super::tagged;
 use super::unasked;
 use crate::metrics::{EndReason, Outcome};
 use crate::rewrite::ReplyKind;
@@ -70,6 +71,9 @@ pub async fn run(at: &Listener, client: &mut Client, request: &Request) -> Resul
             }
         };
         request = match Request::read(header, client.message(), tokio::time::Instant::now()) {
+            Ok(next) if tagged::plan(at, client, &next).is_some() => {
+                return unasked::give_back(at, client, server).await;
+            }
             Ok(next) if matches!(next.route, Route::LegacyWrite | Route::LastError) => next,
             Ok(_) => return unasked::give_back(at, client, server).await,
             Err(error) => return Err(refuse::malformed(client, header, error).await),

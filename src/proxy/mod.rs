@@ -12,6 +12,7 @@ mod exhaust;
 mod fail_command;
 mod fail_points;
 mod hello;
+mod joins;
 mod legacy;
 mod listener;
 mod local;

@@ -19,7 +19,7 @@ use crate::rewrite::{
     rewrite_request_message,
 };
 use crate::topology::HostPort;
-use crate::wire::{HEADER_LEN, Header, MsgFlags, Opcode, QueryFlags, Side};
+use crate::wire::{HEADER_LEN, Header, MsgFlags, Opcode, QueryFlags, Side, write_checksum};
 
 /// The largest reply that is edited: the largest document (16 MiB) and its envelope. None of these is near it.
 const EDITED_MAX: usize = 17 * 1024 * 1024;
@@ -82,14 +82,19 @@ fn adds_torana_error(host: &HostPort) -> CommandError {
 /// A reply that is edited is one reply: permission to send more unasked is struck from the request.
 pub fn forbid_exhaust(client: &mut Client, request: &mut Request) {
     let permission = match request.header.opcode {
-        Opcode::Msg if !request.has_checksum() => MsgFlags::EXHAUST_ALLOWED,
+        Opcode::Msg => MsgFlags::EXHAUST_ALLOWED,
         Opcode::Query => QueryFlags::EXHAUST,
         _ => 0,
     };
     request.flags &= !permission;
     let at = HEADER_LEN..HEADER_LEN + 4;
-    if let (true, Some(field)) = (permission != 0, client.message_mut().get_mut(at)) {
+    let length = request.header.length;
+    let Some(message) = client.message_mut().get_mut(..length).filter(|_| permission != 0) else { return };
+    if let Some(field) = message.get_mut(at) {
         field.copy_from_slice(&request.flags.to_le_bytes());
+    }
+    if request.has_checksum() {
+        write_checksum(message);
     }
 }
 

@@ -13,6 +13,7 @@ use super::context::{Listener, Member, Set, Shared};
 use super::count::Count;
 use super::cursors::AwaitingCursors;
 use super::fail_points::FailPoints;
+use super::joins::Joins;
 use super::listener::{Accepting, accept, bind};
 use super::orphan::CloseRate;
 use super::pool_events::Observer;
@@ -234,6 +235,7 @@ impl SetRunner {
             pools,
             monitored,
             cursors: AwaitingCursors::default(),
+            joins: Joins::default(),
             fail_points: FailPoints::default(),
             drained: Count::default(),
             drained_max: (self.config.pool.max / 4).max(1),

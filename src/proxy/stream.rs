@@ -22,21 +22,25 @@ const KEEP_UP_WITHIN: Duration = Duration::from_millis(100);
 const PROGRESS: usize = 1 << 20;
 
 /// Passes a reply on up to its last part, which is left in its buffer: the server connection has been read to the
-/// reply's end then. Memory is bounded whatever its size.
+/// reply's end then. Memory is bounded whatever its size. At least the last `keep` bytes are in that part, if there are
+/// so many; they must be fewer than half of a usual buffer.
 pub async fn stream(
     at: &Listener,
     client: &mut Client,
     server: &mut Checkout,
     reply: &mut Reply,
+    keep: usize,
 ) -> Result<(), End> {
     let mut left = reply.header.length - reply.buffer.len();
     let patience = reply.arrived + KEEP_UP_WITHIN;
     let mut has_larger = false;
     loop {
-        let written = client.write_until(reply.buffer.unread(), patience).await?;
+        let kept = keep.saturating_sub(left).min(reply.buffer.len());
+        let passed = reply.buffer.len() - kept;
+        let written = client.write_until(&reply.buffer.unread()[..passed], patience).await?;
         reply.buffer.consume(written);
         // Boxed, as it is rare and would make every session larger.
-        if !reply.buffer.is_empty() && Box::pin(lags(at, client, server, reply, left)).await? {
+        if written < passed && Box::pin(lags(at, client, server, reply, left, kept)).await? {
             return Ok(());
         }
         if left > BUFFER_LEN && !has_larger {
@@ -44,30 +48,34 @@ pub async fn stream(
             at.shared.buffers.give(std::mem::replace(&mut reply.buffer, larger));
             has_larger = true;
         }
-        reply.buffer.clear();
+        reply.buffer.compact();
         if let Err(error) = fill(server, &mut reply.buffer, left).await {
             return Err(broken(at, client, server, &error));
         }
-        left -= reply.buffer.len();
+        left -= reply.buffer.len() - kept;
         if left == 0 {
             return Ok(());
         }
     }
 }
 
-/// The client has not taken all of the buffer in time. True if all the rest is in the buffer now, false if the buffer
-/// has been taken after all.
+/// The client has not taken all of the buffer but what is `kept` in time. True if all the rest is in the buffer now,
+/// false if that has been taken after all.
 async fn lags(
     at: &Listener,
     client: &mut Client,
     server: &mut Checkout,
     reply: &mut Reply,
     left: usize,
+    kept: usize,
 ) -> Result<bool, End> {
-    match at.shared.reply_memory.try_take(reply.buffer.len() + left) {
-        Some(memory) => spool(at, client, server, reply, left, memory).await.map(|()| true),
-        None => client.write_with_progress(reply.buffer.unread(), PROGRESS).await.map(|()| false),
+    if let Some(memory) = at.shared.reply_memory.try_take(reply.buffer.len() + left) {
+        return spool(at, client, server, reply, left, memory).await.map(|()| true);
     }
+    let passed = reply.buffer.len() - kept;
+    client.write_with_progress(&reply.buffer.unread()[..passed], PROGRESS).await?;
+    reply.buffer.consume(passed);
+    Ok(false)
 }
 
 async fn spool(

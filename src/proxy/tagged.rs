@@ -9,18 +9,24 @@ use super::context::{Checkout, Listener};
 use super::end::End;
 use super::exchange::{self, acquire, lane, send};
 use super::names::forbid_exhaust;
+use super::notice::cursor_id;
 use super::orphan;
 use super::refuse;
+use super::registry::Phase;
 use super::reply::{Arrival, Reply, ReplyError, receive};
 use super::request::{Request, Route, unwrapped};
-use super::stream::fill;
+use super::stream::{fill, stream};
+use super::turn;
 use super::unasked;
 use crate::config::Level;
 use crate::consistency::{Edit, Role, Times, Touched, edit, is_metadata, joined};
-use crate::doc::{Element, elements, find};
-use crate::metrics::TaggedKind;
+use crate::doc::{BsonType, Element, cut_element_end, document_length, elements, find, front_elements};
+use crate::metrics::{EndReason, TaggedKind};
 use crate::rewrite::{CommandError, ErrorCode};
-use crate::wire::{LegacyRequest, OpQuery, Opcode, Side};
+use crate::wire::{Header, LegacyRequest, MESSAGE_MAX, OpMsg, OpQuery, Opcode, Section, Side};
+
+/// Where the body of an OP_MSG reply begins: header, flag bits, kind.
+const BODY_AT: usize = 21;
 
 /// Scratch space above this is not kept, bytes.
 const KEPT_MAX: usize = 64 * 1024;
@@ -29,6 +35,13 @@ thread_local! {
     /// Edited commands, on their way into the buffer of their client.
     static SCRATCH: RefCell<[Vec<u8>; 2]> = const { RefCell::new([const { Vec::new() }; 2]) };
 }
+
+/// What is kept back of a reply that does not fit its buffer until the floor was raised: what stands behind its
+/// documents has some hundred bytes.
+const TAIL_MAX: usize = 4096;
+
+/// What the concerns and the time that are added to a request take, at most.
+const ROOM: i32 = 16 * 1024;
 
 /// What a request is, where there are tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +60,13 @@ enum Act {
     Commit,
     /// It cannot keep what they promise.
     Refuse(&'static str),
+}
+
+impl Act {
+    /// What is seen inside of a transaction counts once it is committed.
+    fn reveals(self) -> bool {
+        !matches!(self, Act::Start | Act::Continue | Act::Refuse(_))
+    }
 }
 
 /// What is done with a request because of a tag.
@@ -70,7 +90,8 @@ fn act(at: &Listener, client: &Client, request: &Request) -> Option<(Act, Touche
         request.route,
         Route::Forward | Route::GetMore | Route::NoReply | Route::Exhaust | Route::LegacyWrite
     );
-    if !passes || request.opens_awaiting_cursor {
+    let is_msg = request.header.opcode == Opcode::Msg;
+    if !passes || (is_msg && request.opens_awaiting_cursor) {
         return None;
     }
     let transactions = &at.member.set.transactions;
@@ -80,12 +101,15 @@ fn act(at: &Listener, client: &Client, request: &Request) -> Option<(Act, Touche
     }
     let role = Role::of(request.command, !request.is_read);
     let touched = role.map_or(Touched::default(), |_| touched(at, client, request));
+    if !is_msg {
+        let refuses = Act::Refuse("OP_MSG alone has read and write concerns");
+        return (!touched.is_empty()).then_some((refuses, touched));
+    }
     if request.in_transaction && request.starts_transaction {
         return Some((Act::Start, touched));
     }
     let role = role.filter(|_| !touched.is_empty())?;
     let act = match role {
-        _ if request.header.opcode != Opcode::Msg => Act::Refuse("OP_MSG alone has read and write concerns"),
         Role::MapReduce => Act::Refuse("mapReduce has no read concern"),
         _ if request.in_transaction => Act::Continue,
         Role::Read => Act::Read,
@@ -109,6 +133,17 @@ fn touched(at: &Listener, client: &Client, request: &Request) -> Touched {
     };
     let body = || unwrapped(message.get(request.body_at..).unwrap_or_default());
     match request.command.name() {
+        "aggregate" if find(body(), "explain").and_then(|explain| explain.value.as_bool()) == Some(true) => {}
+        "bulkWrite" => namespaces_of_bulk(message, body(), |name| {
+            let (database, collection) = split(name);
+            touch(database, collection);
+        }),
+        "getMore" => {
+            touch(database, collection);
+            if let Some(joined) = request.cursor_id.and_then(|id| at.member.joins.of(id)) {
+                touched.add(&joined);
+            }
+        }
         "dropDatabase" if set.tags.mention(database) => return Touched::every(),
         "renameCollection" => {
             let to = find(body(), "to").and_then(|to| to.value.as_string_bytes()).unwrap_or_default();
@@ -116,9 +151,10 @@ fn touched(at: &Listener, client: &Client, request: &Request) -> Touched {
                 touch(database, collection);
             }
         }
-        "aggregate" if is_metadata(body()) => {}
         "aggregate" => {
-            touch(database, collection);
+            if !is_metadata(body()) {
+                touch(database, collection);
+            }
             joined(body(), |named, collection| touch(named.unwrap_or(database), collection));
         }
         _ => touch(database, collection),
@@ -149,6 +185,26 @@ fn namespace<'m>(message: &'m [u8], request: &Request) -> Option<(&'m [u8], &'m 
     Some((database, collection.or_else(|| named().and_then(text)).unwrap_or_default()))
 }
 
+/// Calls `each` with every namespace of a `bulkWrite` (8.0), whose `nsInfo` stands in its body or in a section.
+fn namespaces_of_bulk<'m>(message: &'m [u8], body: &'m [u8], mut each: impl FnMut(&'m [u8])) {
+    let mut listed = |document: &'m [u8]| {
+        let name = find(document, "ns").and_then(|name| name.value.as_string_bytes());
+        name.into_iter().for_each(&mut each);
+    };
+    let list = find(body, "nsInfo").and_then(|list| list.value.as_document()).unwrap_or_default();
+    elements(list).map_while(Result::ok).filter_map(|entry| entry.value.as_document()).for_each(&mut listed);
+    let Ok(parsed) = OpMsg::parse(message, Side::Client) else { return };
+    for section in parsed.sections().map_while(Result::ok) {
+        if let Section::Sequence { identifier: b"nsInfo", mut documents } = section {
+            while let Ok(length) = document_length(documents) {
+                let (document, rest) = documents.split_at(length);
+                listed(document);
+                documents = rest;
+            }
+        }
+    }
+}
+
 /// `database.collection`, apart.
 fn split(namespace: &[u8]) -> (&[u8], &[u8]) {
     let dot = namespace.iter().position(|byte| *byte == b'.').unwrap_or(namespace.len());
@@ -176,12 +232,6 @@ pub async fn run(
     if !request.has_reply() {
         unasked::ask_for_reply(client, &request);
     }
-    let kind = match act {
-        Act::Read | Act::GetMore => TaggedKind::Read,
-        Act::Write => TaggedKind::Write,
-        _ => TaggedKind::Transaction,
-    };
-    at.member.metrics.traffic.tagged.inc(kind);
     let Some(mut server) = acquire(at, client, &request, lane(at, &request)).await? else {
         return Ok(());
     };
@@ -203,15 +253,115 @@ pub async fn run(
         awaiting::seen_waiting(at, &request, &reply);
     }
     at.member.metrics.traffic.server_latency.observe(request.command, took);
-    let reply = match whole(at, client, &mut server, reply).await {
-        Ok(reply) => reply,
-        Err(error) => return Err(exchange::server_failed(at, client, server, &request, &error)),
-    };
-    note(at, act, &touched, &reply);
-    match request.has_reply() {
-        true => exchange::deliver(at, client, server, &request, reply, true).await,
-        false => unasked::keep(at, client, server, &request, reply).await,
+    // Again, as it may have come before the statement that began the transaction, on another connection.
+    if let Some(id) = request.transaction.filter(|_| request.in_transaction && !touched.is_empty()) {
+        at.member.set.transactions.touches_tagged(&id);
     }
+    if !act.reveals() {
+        return exchange::deliver(at, client, server, &request, reply, true).await;
+    }
+    deliver(at, client, server, &request, reply, Plan { act, touched }).await
+}
+
+/// Passes a reply on, once its times are known and the floor is raised to them.
+async fn deliver(
+    at: &Listener,
+    client: &mut Client,
+    mut server: Checkout,
+    request: &Request,
+    mut reply: Reply,
+    plan: Plan,
+) -> Result<(), End> {
+    if !reply.is_whole() {
+        if let Some(tail_at) = tail_at(&reply) {
+            return deliver_large(at, client, server, request, reply, tail_at, plan).await;
+        }
+        if let Err(error) = read_whole(&mut server, &mut reply).await {
+            return Err(exchange::server_failed(at, client, server, request, &error));
+        }
+    }
+    note(at, request, &plan, Times::read(reply.verdict().body.unwrap_or_default()), cursor_id(&reply));
+    match request.has_reply() {
+        true => exchange::deliver(at, client, server, request, reply, true).await,
+        false => unasked::keep(at, client, server, request, reply).await,
+    }
+}
+
+/// Where the fields behind the documents begin in a reply of which the front is here: they are few.
+fn tail_at(reply: &Reply) -> Option<usize> {
+    let tail_at = BODY_AT + cut_element_end(reply.bytes().get(BODY_AT..)?)?;
+    let length = reply.header.length.checked_sub(tail_at)?;
+    (length <= TAIL_MAX && reply.header.opcode == Opcode::Msg).then_some(tail_at)
+}
+
+/// Passes a reply that does not fit its buffer on as it comes, but for the end: a client is told nothing before it has
+/// all of a message.
+async fn deliver_large(
+    at: &Listener,
+    client: &mut Client,
+    mut server: Checkout,
+    request: &Request,
+    mut reply: Reply,
+    tail_at: usize,
+    plan: Plan,
+) -> Result<(), End> {
+    exchange::note_outcome(at, client, request, &reply, server.generation());
+    let cursor = cursor_id(&reply);
+    // Little stands before the documents: what matters there is copied, as the buffer goes on.
+    let front: Vec<u8> = front_document(reply.bytes().get(BODY_AT..).unwrap_or_default());
+    if !request.has_checksum() {
+        Header::patch_response_to(reply.buffer.unread_mut(), request.header.request_id);
+    }
+    exchange::count_reply(at, &reply);
+    client.entry.enter(Phase::Writing);
+    stream(at, client, &mut server, &mut reply, TAIL_MAX).await?;
+    let last = reply.buffer.unread();
+    let behind = last.len().saturating_sub(reply.header.length - tail_at);
+    let tail = as_document(last.get(behind..).unwrap_or_default());
+    note(at, request, &plan, Times::read(&front).and(Times::read(&tail)), cursor);
+    exchange::check_in(server);
+    turn::to_send().await;
+    client.write(reply.buffer.unread()).await?;
+    client.reuse(reply.buffer);
+    at.member.metrics.traffic.in_proxy.observe(request.received.elapsed());
+    Ok(())
+}
+
+/// The fields that stand whole at the front of a document, as one.
+fn front_document(front: &[u8]) -> Vec<u8> {
+    let end = front_elements(front).map_while(Result::ok).last().map_or(4, |last| last.at + last.raw.len());
+    let mut fields = front.get(4..end).unwrap_or_default().to_vec();
+    fields.push(0);
+    as_document(&fields)
+}
+
+/// Fields and the end mark behind them, as a document.
+fn as_document(fields: &[u8]) -> Vec<u8> {
+    let length = fields.len() as i32 + 4;
+    [length.to_le_bytes().as_slice(), fields].concat()
+}
+
+/// For a reply whose times stand nowhere near its end, which no command is known to have.
+async fn read_whole(server: &mut Checkout, reply: &mut Reply) -> Result<(), ReplyError> {
+    reply.buffer.reserve(reply.header.length);
+    while !reply.is_whole() {
+        let left = reply.header.length - reply.buffer.len();
+        fill(server, &mut reply.buffer, left).await?;
+    }
+    Ok(())
+}
+
+/// A member's hello with room for what is added to messages, which drivers fill to the last byte.
+pub fn with_room(hello: &[u8]) -> Vec<u8> {
+    let mut hello = hello.to_vec();
+    let limit = find(&hello, "maxMessageSizeBytes").filter(|limit| limit.value.kind == BsonType::Int32);
+    let place = limit.and_then(|limit| Some((limit.at + limit.raw.len(), limit.value.as_i64()?)));
+    if let Some((end, limit)) = place
+        && let Some(field) = hello.get_mut(end - 4..end)
+    {
+        field.copy_from_slice(&(limit as i32).saturating_sub(ROOM).to_le_bytes());
+    }
+    hello
 }
 
 fn cannot_keep(request: &Request, why: &str) -> CommandError {
@@ -222,6 +372,10 @@ fn cannot_keep(request: &Request, why: &str) -> CommandError {
         what,
         "use another command, or take the tag away",
     )
+}
+
+fn command<'c>(client: &'c Client, request: &Request) -> &'c [u8] {
+    client.message().get(request.body_at..request.header.length).unwrap_or_default()
 }
 
 /// Edits the request to what `act` needs.
@@ -236,68 +390,67 @@ fn adapt(
     let members = || Some(set.topology.members().len());
     let mut change = Edit::default();
     match act {
+        // The server's own records are local.
+        Act::Read if is_metadata(command(client, request)) => return Ok(()),
         Act::Read => change.reads_at = Some(set.floors.floor(touched)),
         Act::Write => change.majority_of = members(),
         Act::Commit => change.majority_of = members(),
         Act::Start => {
-            change.reads_at = Some(set.floors.highest());
+            change.reads_at = Some(set.floors.highest()).filter(|floor| *floor > 0);
             change.starts_transaction = true;
         }
         Act::GetMore | Act::Continue | Act::Refuse(_) => return Ok(()),
     }
     // An aggregate that writes reads as well.
-    if act == Act::Write && request.command.name() == "aggregate" {
+    if act == Act::Write && request.command.name() == "aggregate" && !is_metadata(command(client, request)) {
         change.reads_at = Some(set.floors.floor(touched));
+    }
+    if change.reads_at.is_none() && change.majority_of.is_none() {
+        return Ok(());
     }
     SCRATCH.with_borrow_mut(|[clock, edited]| {
         set.floors.cluster_time(clock);
         let is_told = change.reads_at.is_some() && !clock.is_empty();
         let change = Edit { cluster_time: is_told.then_some(clock.as_slice()), ..change };
         edited.clear();
-        let body = client.message().get(request.body_at..request.header.length).unwrap_or_default();
+        let body = command(client, request);
         let done = edit(body, &change, edited);
+        let grows = edited.len().saturating_sub(document_length(body).unwrap_or(0));
+        if request.header.length + grows > MESSAGE_MAX {
+            let what = format!("a message of {} bytes has no room for its concerns", request.header.length);
+            return Err(End::because(EndReason::ProtocolError, what));
+        }
         if done.is_ok() {
             request.header.length = client.replace_body(request, edited);
         }
         edited.clear();
         edited.shrink_to(KEPT_MAX);
         // It was read as a document before.
-        done.map_err(|error| End::because(crate::metrics::EndReason::ProtocolError, error.to_string()))
+        done.map_err(|error| End::because(EndReason::ProtocolError, error.to_string()))
     })
 }
 
-/// Reads the reply to its end: the times stand behind its documents. A reply that does not fit a usual buffer takes its
-/// memory from the budget for large replies, and waits for it if need be.
-async fn whole(
-    at: &Listener,
-    client: &mut Client,
-    server: &mut Checkout,
-    mut reply: Reply,
-) -> Result<Reply, ReplyError> {
-    if reply.is_whole() {
-        return Ok(reply);
-    }
-    client.holds(at.shared.reply_memory.take(reply.header.length).await);
-    reply.buffer.reserve(reply.header.length);
-    while !reply.is_whole() {
-        let left = reply.header.length - reply.buffer.len();
-        fill(server, &mut reply.buffer, left).await?;
-    }
-    Ok(reply)
-}
-
 /// Raises the floor to what the reply reveals.
-fn note(at: &Listener, act: Act, touched: &Touched, reply: &Reply) {
-    let floors = &at.member.set.floors;
-    let times = Times::read(reply.verdict().body.unwrap_or_default());
-    let revealed = match act {
-        // What is seen inside of a transaction counts once it is committed.
-        Act::Start | Act::Continue | Act::Refuse(_) => None,
-        Act::Commit if times.failed => None,
-        Act::Commit | Act::Write => times.revealed(true),
-        Act::Read | Act::GetMore => times.revealed(false),
+fn note(at: &Listener, request: &Request, plan: &Plan, times: Times<'_>, cursor: Option<i64>) {
+    let Plan { act, touched } = plan;
+    let (kind, revealed) = match act {
+        Act::Start | Act::Continue | Act::Refuse(_) => (TaggedKind::Transaction, None),
+        Act::Commit if times.failed => (TaggedKind::Transaction, None),
+        Act::Commit => (TaggedKind::Transaction, times.revealed(true)),
+        Act::Write => (TaggedKind::Write, times.revealed(true)),
+        Act::Read | Act::GetMore => (TaggedKind::Read, times.revealed(false)),
     };
+    at.member.metrics.traffic.tagged.inc(kind);
+    match (cursor, request.cursor_id) {
+        (Some(0), Some(id)) => at.member.joins.closed(id),
+        // Its getMores will name the collection of the aggregate, if that.
+        (Some(id), None) if id != 0 && request.command.name() == "aggregate" => {
+            at.member.joins.opened(id, touched)
+        }
+        _ => {}
+    }
     let Some(time) = revealed else { return };
+    let floors = &at.member.set.floors;
     // Before the floor: whoever reads the floor finds a clock that is at least as late.
     times.cluster_time.iter().for_each(|clock| floors.heard(clock));
     floors.raise(touched, time);

@@ -20,6 +20,7 @@ pub struct Builder {
     own_addresses: bool,
     relayed: bool,
     initiate: bool,
+    chained: bool,
     election_timeout: Duration,
     arguments: Vec<String>,
 }
@@ -81,6 +82,12 @@ impl Builder {
         self
     }
 
+    /// Secondaries copy from the primary alone: one that stands still then holds up no other.
+    pub fn unchained(mut self) -> Self {
+        self.chained = false;
+        self
+    }
+
     /// Further arguments for every mongod.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
@@ -112,6 +119,7 @@ impl ReplicaSet {
             own_addresses: false,
             relayed: false,
             initiate: true,
+            chained: true,
             election_timeout: Duration::from_secs(2),
             arguments: Vec::new(),
         }
@@ -248,8 +256,8 @@ impl ReplicaSet {
             members.map(|(index, member)| member.config(index as i32, &self.host(index))).collect();
         let timeout = self.builder.election_timeout.as_millis() as i64;
         // Heartbeats are what members learn of each other by: twice in an election time-out, and so fast at the start too.
-        let settings =
-            doc! { "electionTimeoutMillis": timeout, "heartbeatIntervalMillis": timeout.min(2_000) / 2 };
+        let settings = doc! { "electionTimeoutMillis": timeout, "heartbeatIntervalMillis": timeout.min(2_000) / 2,
+        "chainingAllowed": self.builder.chained };
         doc! { "_id": self.name(), "members": members, "settings": settings }
     }
 
