@@ -9,6 +9,7 @@ mod edit;
 mod floors;
 mod pipeline;
 mod role;
+pub mod store;
 mod tags;
 mod times;
 

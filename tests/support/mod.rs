@@ -13,6 +13,7 @@
 //! | `fake_server.rs`, `fake_hello.rs` | a scripted server that torana takes for a primary |
 //! | `bounds.rs` | torana with other bounds than its own |
 //! | `torana.rs`, `ready.rs` | the torana binary, started in front of something |
+//! | `zookeeper.rs` | an ensemble of ZooKeeper servers |
 //! | `wait.rs` | waiting for a condition, with a limit |
 //!
 //! Everything is synchronous, everything panics with a sentence when it cannot go on, and nothing is skipped: a
@@ -38,6 +39,7 @@ pub mod replica_set;
 pub mod scratch;
 pub mod torana;
 pub mod wait;
+pub mod zookeeper;
 
 pub use bounds::torana_with;
 pub use fake_hello::Monitoring;
@@ -50,3 +52,4 @@ pub use relay::Relay;
 pub use replica_set::ReplicaSet;
 pub use torana::Torana;
 pub use wait::wait_until;
+pub use zookeeper::Ensemble;
