@@ -14,9 +14,10 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections import Counter
 
 import pymongo
-from pymongo.errors import PyMongoError
+from pymongo.errors import ExecutionTimeout, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 CLIENTS = 200
@@ -24,6 +25,7 @@ WRITES_EACH = 20
 # Two monitoring connections a member, and one that is being made while another is closed.
 BESIDE_THE_POOL = 3
 FAILOVER_SECONDS = 12
+LEVEL_ROUNDS = 10
 ESTABLISHED = "01"
 SHOWN_METRICS = [
     "torana_clients_accepted_total",
@@ -33,6 +35,7 @@ SHOWN_METRICS = [
     "torana_local_replies_total",
     "torana_rewrites_total",
     "torana_elections_total",
+    "torana_tagged_operations_total",
 ]
 
 failures = []
@@ -173,6 +176,48 @@ def step_down(stand):
             print(f"  replSetStepDown: {error}")
 
 
+def levels(stand):
+    """A secondary stands still: without a tag it shows what is old, with `--tag demo.tagged=causal` it never does."""
+    with stand.client() as client:
+        status = client.admin.command("replSetGetStatus")
+        sources = {member["name"]: member.get("syncSourceHost") for member in status["members"] if member["stateStr"] == "SECONDARY"}
+        # One that no other member copies from, so that writes still reach a majority.
+        frozen = next(name for name in sources if name not in sources.values())
+        for name in ("plain", "tagged"):
+            client.demo.drop_collection(name)
+            client.demo[name].insert_one({"_id": 1, "v": 0})
+    with stand.client(w="majority") as client, pymongo.MongoClient(frozen, directConnection=True) as reader:
+        wait_for(lambda: all(reader.demo[name].find_one() for name in ("plain", "tagged")), "the secondary has the documents")
+        reader.admin.command("configureFailPoint", "rsSyncApplyStop", mode="alwaysOn")
+        try:
+            seen = {"plain": Counter(), "tagged": Counter()}
+            for v in range(1, LEVEL_ROUNDS + 1):
+                for name, kinds in seen.items():
+                    client.demo[name].update_one({"_id": 1}, {"$set": {"v": v}})
+                    try:
+                        found = reader.demo[name].find_one({"_id": 1}, max_time_ms=200)
+                        kinds["fresh" if found["v"] == v else "stale"] += 1
+                    except ExecutionTimeout:
+                        kinds["waited"] += 1
+        finally:
+            reader.admin.command("configureFailPoint", "rsSyncApplyStop", mode="off")
+        last = reader.demo.tagged.find_one({"_id": 1}, max_time_ms=20_000)
+    for name, kinds in seen.items():
+        words = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        print(f"  demo.{name:8} written {LEVEL_ROUNDS} times on the primary, each time read on {frozen} at once: {words}")
+    check(seen["plain"]["stale"] > 0, "the secondary was behind")
+    check(not seen["tagged"]["stale"], "no read of the tagged collection was stale: those that could not be fresh waited")
+    check(last["v"] == LEVEL_ROUNDS, "once the secondary goes on, it shows the last write")
+
+
+def wait_for(holds, what):
+    deadline = time.monotonic() + 20
+    while not holds():
+        if time.monotonic() > deadline:
+            raise OSError(f"waited 20 s in vain: {what}")
+        time.sleep(0.1)
+
+
 def metrics(stand):
     """What torana measured meanwhile, summed over the members."""
     with urllib.request.urlopen(f"http://{stand.admin}/metrics", timeout=10) as answer:
@@ -189,7 +234,7 @@ def metrics(stand):
     check(all(sums.get(family) for family in SHOWN_METRICS), "none of these is 0")
 
 
-CHAPTERS = [members, pooling, shell, failover, metrics]
+CHAPTERS = [members, pooling, shell, failover, levels, metrics]
 
 
 def main():

@@ -196,7 +196,7 @@ labels! {
         Read = "read",
         /// Writes.
         Write = "write",
-        /// The first statement of a transaction, those on tagged collections, and the commit.
+        /// Commits of transactions that have touched a tagged collection.
         Transaction = "transaction",
     }
 

@@ -434,9 +434,8 @@ fn adapt(
 fn note(at: &Listener, request: &Request, plan: &Plan, times: Times<'_>, cursor: Option<i64>) {
     let Plan { act, touched } = plan;
     let (kind, revealed) = match act {
-        Act::Start | Act::Continue | Act::Refuse(_) => (TaggedKind::Transaction, None),
-        Act::Commit if times.failed => (TaggedKind::Transaction, None),
-        Act::Commit => (TaggedKind::Transaction, times.revealed(true)),
+        Act::Start | Act::Continue | Act::Refuse(_) => return,
+        Act::Commit => (TaggedKind::Transaction, times.revealed(true).filter(|_| !times.failed)),
         Act::Write => (TaggedKind::Write, times.revealed(true)),
         Act::Read | Act::GetMore => (TaggedKind::Read, times.revealed(false)),
     };
