@@ -245,6 +245,52 @@ fn the_floor_of_every_joined_collection_rises_with_every_batch() {
     assert_eq!(stage.read("joined"), Err(EXPIRED));
 }
 
+/// A first batch that does not fit a buffer tells of its cursor only at its end.
+#[test]
+fn a_join_is_remembered_however_large_its_first_batch_is() {
+    for size in [10, 16_000, 16_300, 20_000, 500_000] {
+        let fake = FakeServer::start(move |peer, request| {
+            let command = request.query_or_body();
+            let (time, cursor) = match command.keys().next().unwrap().as_str() {
+                "aggregate" => (5, doc! { "firstBatch": ["x".repeat(size)], "id": 77i64, "ns": "app.plain" }),
+                "getMore" => (9, doc! { "nextBatch": ["x".repeat(size)], "id": 0i64, "ns": "app.plain" }),
+                _ => (1, doc! { "firstBatch": [], "id": 0i64, "ns": "app.joined" }),
+            };
+            let time = Timestamp { time, increment: 1 };
+            let clock = doc! { "clusterTime": time };
+            peer.reply(
+                request,
+                doc! { "cursor": cursor, "ok": 1.0, "$clusterTime": clock, "operationTime": time },
+            )
+        });
+        let torana = torana_with(&fake.uri(), "[tags]\n\"app.joined\" = \"causal\"\n");
+        let mut client = torana.client_of(fake.address());
+        let lookup = doc! { "$lookup": { "from": "joined", "as": "x" } };
+        client.run("app", doc! { "aggregate": "plain", "pipeline": [lookup], "cursor": {} });
+        client.run("app", doc! { "getMore": 77i64, "collection": "plain" });
+        client.run("app", doc! { "find": "joined" });
+        let concern = fake.requests("find").pop().unwrap().message.body();
+        let after = concern.get_document("readConcern").unwrap().get_timestamp("afterClusterTime").unwrap();
+        assert_eq!(after.time, 9, "{size}");
+        // Its cursor is at its end: a getMore of that number is another's.
+        client.run("app", doc! { "getMore": 77i64, "collection": "plain" });
+        assert_eq!(torana.metric("torana_tagged_operations_total", &["read"]), 3.0, "{size}");
+    }
+}
+
+/// Two hundred errors of a write whose client wants to hear nothing.
+#[test]
+fn a_large_reply_that_nobody_wants_reaches_nobody() {
+    let stage = Stage::with(&["errors"]);
+    let mut client = stage.primary();
+    let documents: Vec<_> = (0..400).map(|_| doc! { "_id": 1 }).chain([doc! { "_id": 2, "v": 2 }]).collect();
+    let insert = doc! { "insert": "errors", "documents": documents, "ordered": false,
+    "writeConcern": { "w": 0 }, "$db": "app" };
+    client.send_msg(MORE_TO_COME, &[Section::Body(insert)]);
+    client.run("app", doc! { "ping": 1 });
+    assert_eq!(stage.read("errors"), Err(EXPIRED));
+}
+
 /// Tags change nothing in what a transaction may do, nor in commands that take no concern.
 #[test]
 fn what_clients_may_do_they_may_do_on_tagged_collections_too() {

@@ -5,7 +5,7 @@
 //! has, as far as a reply can say so: what is in flight would make every read wait.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::times::cluster_time;
@@ -69,6 +69,8 @@ impl Collections {
         let Some((database, name, floor)) = free.min_by_key(|(_, _, floor)| floor.get()) else {
             return false;
         };
+        // What the last holder raised before it let go is seen from here on.
+        fence(Ordering::Acquire);
         shared.raise(floor.get());
         let (database, name) = (database.clone(), name.clone());
         let is_empty = self.databases.get_mut(&database).is_none_or(|collections| {

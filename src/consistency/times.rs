@@ -60,6 +60,11 @@ impl<'a> Times<'a> {
         }
     }
 
+    /// Whether a reply's field of this name is one of them.
+    pub fn reads(key: &[u8]) -> bool {
+        matches!(key, b"ok" | b"code" | b"operationTime" | b"$clusterTime" | b"writeConcernError" | b"opTime")
+    }
+
     /// The times in two parts of one reply, read apart.
     pub fn and(self, other: Times<'a>) -> Times<'a> {
         Times {

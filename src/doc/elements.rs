@@ -62,16 +62,30 @@ pub fn front_elements(front: &[u8]) -> Elements<'_> {
     Elements { document: front, at: 4 }
 }
 
-/// Where the first element ends, bytes from the document's first, that is not here as a whole; `None` if it is no
-/// document or array.
-pub fn cut_element_end(front: &[u8]) -> Option<usize> {
+/// The first element of a document that is not here as a whole, as far as its front tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutElement<'a> {
+    /// Where it begins, bytes from the document's first.
+    pub start: usize,
+    /// Where it ends, and its key: known of documents and arrays whose length is here.
+    pub end: Option<(&'a [u8], usize)>,
+}
+
+/// Where the elements stop that are here as a whole.
+pub fn cut_element(front: &[u8]) -> CutElement<'_> {
     let mut walk = front_elements(front);
     while let Ok(Some(_)) = walk.step() {}
-    let rest = front.get(walk.at..)?;
-    let kind = BsonType::from_u8(*rest.first()?)?;
-    let value_at = 1 + zero_at(rest.get(1..)?)? + 1;
-    let length = usize::try_from(read_i32(rest, value_at)?).ok()?;
-    matches!(kind, BsonType::Document | BsonType::Array).then_some(walk.at + value_at + length)
+    let start = walk.at;
+    let end = || {
+        let rest = front.get(start..)?;
+        let kind = BsonType::from_u8(*rest.first()?)?;
+        let zero = zero_at(rest.get(1..)?)?;
+        let value_at = zero + 2;
+        let length = usize::try_from(read_i32(rest, value_at)?).ok()?;
+        let nests = matches!(kind, BsonType::Document | BsonType::Array);
+        nests.then(|| (&rest[1..1 + zero], start + value_at + length))
+    };
+    CutElement { start, end: end() }
 }
 
 /// The first element called `key`; `None` too when the document breaks off before it.
@@ -193,12 +207,14 @@ mod tests {
         let filter = elements(&bytes).map(Result::unwrap).find(|element| element.key == b"filter").unwrap();
         let end = filter.at + filter.raw.len();
         for cut in filter.at + 12..end {
-            assert_eq!(cut_element_end(&bytes[..cut]), Some(end), "{cut}");
+            let whole = CutElement { start: filter.at, end: Some((b"filter", end)) };
+            assert_eq!(cut_element(&bytes[..cut]), whole, "{cut}");
             let keys: Vec<_> =
                 front_elements(&bytes[..cut]).map_while(Result::ok).map(|element| element.key).collect();
             assert_eq!(keys, [b"find"]);
         }
-        (0..filter.at).for_each(|cut| assert_eq!(cut_element_end(&bytes[..cut]), None));
+        (0..filter.at + 12).for_each(|cut| assert_eq!(cut_element(&bytes[..cut]).end, None, "{cut}"));
+        assert_eq!(cut_element(&bytes[..filter.at + 3]).start, filter.at);
     }
 
     #[test]
@@ -218,7 +234,7 @@ mod tests {
         fn any_bytes_are_walked_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             elements(&bytes).for_each(drop);
             front_elements(&bytes).for_each(drop);
-            cut_element_end(&bytes);
+            let _ = cut_element(&bytes);
         }
 
         #[test]

@@ -9,7 +9,8 @@ mod value;
 mod writer;
 
 pub use elements::{
-    DocError, Element, Elements, cut_element_end, document_length, elements, find, find_path, front_elements,
+    CutElement, DocError, Element, Elements, cut_element, document_length, elements, find, find_path,
+    front_elements,
 };
 pub use value::{BsonType, Value};
 pub use writer::DocWriter;

@@ -3,49 +3,90 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::time::{Duration, Instant};
+
 use crate::consistency::Touched;
 
-/// Cursors remembered on a member. Above it all are forgotten, and a getMore that may be one of theirs counts as one on
-/// every collection.
+/// Cursors remembered on a member by their use in one period; those of the period before are remembered beside them.
 const REMEMBERED_MAX: usize = 10_000;
 
+/// The longest period, above the ten minutes after which a server ends a cursor that nobody uses.
+const PERIOD: Duration = Duration::from_secs(15 * 60);
+
 /// The cursors of one member.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Joins(Mutex<Known>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
-    cursors: HashMap<i64, Touched>,
-    has_forgotten: bool,
+    now: HashMap<i64, Touched>,
+    before: HashMap<i64, Touched>,
+    since: Instant,
+    /// Until then a getMore may be of a cursor that was forgotten for want of room, or never known: it counts as one on
+    /// every collection.
+    unsure_until: Option<Instant>,
+}
+
+impl Default for Joins {
+    fn default() -> Self {
+        let (now, before, since) = (HashMap::new(), HashMap::new(), Instant::now());
+        Joins(Mutex::new(Known { now, before, since, unsure_until: None }))
+    }
 }
 
 impl Joins {
-    /// The cursor `id` was opened on these.
-    pub fn opened(&self, id: i64, touched: &Touched) {
+    /// The cursor `id` was opened on these; 0 is one that is at its end already, `None` one that is not known.
+    pub fn opened(&self, id: Option<i64>, touched: &Touched) {
         let mut known = self.locked();
-        if known.cursors.len() >= REMEMBERED_MAX {
-            known.cursors.clear();
-            known.has_forgotten = true;
+        match id {
+            Some(0) => {}
+            Some(id) => known.note(id, touched.clone()),
+            None => known.is_unsure(),
         }
-        known.cursors.insert(id, touched.clone());
     }
 
     /// What a getMore of the cursor `id` is about besides the collection that it names.
     pub fn of(&self, id: i64) -> Option<Touched> {
-        let known = self.locked();
-        match known.cursors.get(&id) {
-            Some(touched) => Some(touched.clone()),
-            None => known.has_forgotten.then(Touched::every),
+        let mut known = self.locked();
+        let touched = known.now.get(&id).or(known.before.get(&id)).cloned();
+        match touched {
+            Some(touched) => {
+                known.note(id, touched.clone());
+                Some(touched)
+            }
+            None => known.unsure_until.filter(|until| *until > Instant::now()).map(|_| Touched::every()),
         }
     }
 
     /// The cursor `id` has come to its end.
     pub fn closed(&self, id: i64) {
-        self.locked().cursors.remove(&id);
+        let mut known = self.locked();
+        known.now.remove(&id);
+        known.before.remove(&id);
     }
 
     fn locked(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn note(&mut self, id: i64, touched: Touched) {
+        let is_full = self.now.len() >= REMEMBERED_MAX;
+        if is_full || self.since.elapsed() >= PERIOD {
+            let forgets = is_full && !self.before.is_empty();
+            self.before = std::mem::take(&mut self.now);
+            self.since = Instant::now();
+            if forgets {
+                self.is_unsure();
+            }
+        }
+        self.before.remove(&id);
+        self.now.insert(id, touched);
+    }
+
+    fn is_unsure(&mut self) {
+        self.unsure_until = Some(Instant::now() + PERIOD);
     }
 }
 
@@ -54,19 +95,42 @@ mod tests {
     use super::*;
     use crate::consistency::Floors;
 
-    #[test]
-    fn what_was_forgotten_counts_as_a_join_of_all() {
-        let floors = Floors::default();
+    fn touched() -> Touched {
         let mut touched = Touched::default();
-        floors.touch(b"app", b"x", &mut touched);
+        Floors::default().touch(b"app", b"x", &mut touched);
+        touched
+    }
+
+    fn is_every(joins: &Joins, id: i64) -> bool {
+        joins.of(id).is_some_and(|touched| touched.is_many())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cursors_are_remembered_while_they_are_used_and_forgotten_once_they_must_be_gone() {
         let joins = Joins::default();
-        joins.opened(7, &touched);
-        assert!(joins.of(7).is_some() && joins.of(8).is_none());
+        joins.opened(Some(7), &touched());
+        joins.opened(Some(0), &touched());
+        assert!(joins.of(7).is_some() && joins.of(8).is_none() && joins.of(0).is_none());
+        joins.opened(Some(8), &touched());
+        for _ in 0..5 {
+            tokio::time::advance(PERIOD).await;
+            assert!(joins.of(7).is_some());
+        }
+        assert!(joins.of(8).is_none());
         joins.closed(7);
         assert!(joins.of(7).is_none());
-        (0..=REMEMBERED_MAX as i64).for_each(|id| joins.opened(id, &touched));
-        floors.raise(&joins.of(1).unwrap(), 9);
-        assert_eq!(floors.highest(), 9);
-        assert!(joins.of(REMEMBERED_MAX as i64).is_some_and(|touched| !touched.is_many()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_had_no_room_or_was_not_seen_counts_as_a_join_of_all_for_a_while() {
+        let joins = Joins::default();
+        (1..=2 * REMEMBERED_MAX as i64).for_each(|id| joins.opened(Some(id), &touched()));
+        assert!(joins.of(1).is_some_and(|touched| !touched.is_many()));
+        joins.opened(Some(i64::MAX), &touched());
+        assert!(is_every(&joins, 2) && !is_every(&joins, i64::MAX));
+        tokio::time::advance(PERIOD).await;
+        assert!(joins.of(2).is_none());
+        joins.opened(None, &touched());
+        assert!(is_every(&joins, 2));
     }
 }

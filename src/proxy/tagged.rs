@@ -20,10 +20,11 @@ use super::turn;
 use super::unasked;
 use crate::config::Level;
 use crate::consistency::{Edit, Role, Times, Touched, edit, is_metadata, joined};
-use crate::doc::{BsonType, Element, cut_element_end, document_length, elements, find, front_elements};
+use crate::doc::{BsonType, Element, cut_element, document_length, elements, find, front_elements};
 use crate::metrics::{EndReason, TaggedKind};
+use crate::pool::CloseReason;
 use crate::rewrite::{CommandError, ErrorCode};
-use crate::wire::{Header, LegacyRequest, MESSAGE_MAX, OpMsg, OpQuery, Opcode, Section, Side};
+use crate::wire::{Header, LegacyRequest, MESSAGE_MAX, OpMsg, OpQuery, Opcode, Section, Side, read_i64};
 
 /// Where the body of an OP_MSG reply begins: header, flag bits, kind.
 const BODY_AT: usize = 21;
@@ -74,6 +75,8 @@ impl Act {
 pub struct Plan {
     act: Act,
     touched: Touched,
+    /// The getMores of the cursor that it opens do not name all of these.
+    joins: bool,
 }
 
 /// Boxed, as every session would be larger otherwise: what is done with `request` if the level of a collection has a say in it.
@@ -82,7 +85,10 @@ pub fn plan(at: &Listener, client: &Client, request: &Request) -> Option<Box<Pla
     if at.member.set.tags.is_empty() {
         return None;
     }
-    act(at, client, request).map(|(act, touched)| Box::new(Plan { act, touched }))
+    let (act, touched) = act(at, client, request)?;
+    let joins =
+        request.command.name() == "aggregate" && (touched.is_many() || !names_tagged(at, client, request));
+    Some(Box::new(Plan { act, touched, joins }))
 }
 
 fn act(at: &Listener, client: &Client, request: &Request) -> Option<(Act, Touched)> {
@@ -118,6 +124,13 @@ fn act(at: &Listener, client: &Client, request: &Request) -> Option<(Act, Touche
         Role::GetMore => Act::GetMore,
     };
     Some((act, touched))
+}
+
+/// Whether the collection that a request is about is tagged, whatever else it joins.
+fn names_tagged(at: &Listener, client: &Client, request: &Request) -> bool {
+    let message = client.message().get(..request.header.length).unwrap_or_default();
+    let level = |(database, collection)| at.member.set.tags.level(database, collection);
+    namespace(message, request).is_some_and(|named| level(named) >= Level::Causal)
 }
 
 /// The tagged collections that a request names.
@@ -219,7 +232,7 @@ pub async fn run(
     mut request: Request,
     plan: Box<Plan>,
 ) -> Result<(), End> {
-    let Plan { act, touched } = *plan;
+    let Plan { act, touched, joins } = *plan;
     if let Act::Refuse(why) = act {
         return refuse::with(client, &request, &cannot_keep(&request, why)).await;
     }
@@ -257,10 +270,13 @@ pub async fn run(
     if let Some(id) = request.transaction.filter(|_| request.in_transaction && !touched.is_empty()) {
         at.member.set.transactions.touches_tagged(&id);
     }
-    if !act.reveals() {
-        return exchange::deliver(at, client, server, &request, reply, true).await;
+    if act.reveals() {
+        return deliver(at, client, server, &request, reply, Plan { act, touched, joins }).await;
     }
-    deliver(at, client, server, &request, reply, Plan { act, touched }).await
+    match request.has_reply() {
+        true => exchange::deliver(at, client, server, &request, reply, true).await,
+        false => unasked::keep(at, client, server, &request, reply).await,
+    }
 }
 
 /// Passes a reply on, once its times are known and the floor is raised to them.
@@ -276,6 +292,12 @@ async fn deliver(
         if let Some(tail_at) = tail_at(&reply) {
             return deliver_large(at, client, server, request, reply, tail_at, plan).await;
         }
+        let Some(memory) = at.shared.reply_memory.try_take(reply.header.length) else {
+            server.close(CloseReason::Error);
+            let length = reply.header.length;
+            return Err(End::server(format!("{}: no memory for a reply of {length} bytes", at.member.name)));
+        };
+        client.holds(memory);
         if let Err(error) = read_whole(&mut server, &mut reply).await {
             return Err(exchange::server_failed(at, client, server, request, &error));
         }
@@ -287,15 +309,19 @@ async fn deliver(
     }
 }
 
-/// Where the fields behind the documents begin in a reply of which the front is here: they are few.
+/// Where the fields behind the documents begin in a reply of which the front is here: they are few. What is cut by the
+/// buffer's end belongs to them if it fits, as it may be one of them.
 fn tail_at(reply: &Reply) -> Option<usize> {
-    let tail_at = BODY_AT + cut_element_end(reply.bytes().get(BODY_AT..)?)?;
-    let length = reply.header.length.checked_sub(tail_at)?;
-    (length <= TAIL_MAX && reply.header.opcode == Opcode::Msg).then_some(tail_at)
+    let cut = cut_element(reply.bytes().get(BODY_AT..)?);
+    let fits = |at: usize| reply.header.length.checked_sub(at).is_some_and(|length| length <= TAIL_MAX);
+    let from_start = Some(BODY_AT + cut.start).filter(|at| fits(*at));
+    let from_end = || cut.end.filter(|(key, _)| !Times::reads(key)).map(|(_, end)| BODY_AT + end);
+    let tail_at = from_start.or_else(from_end)?;
+    (fits(tail_at) && reply.header.opcode == Opcode::Msg).then_some(tail_at)
 }
 
 /// Passes a reply that does not fit its buffer on as it comes, but for the end: a client is told nothing before it has
-/// all of a message.
+/// all of a message. One that wants none gets none.
 async fn deliver_large(
     at: &Listener,
     client: &mut Client,
@@ -306,24 +332,54 @@ async fn deliver_large(
     plan: Plan,
 ) -> Result<(), End> {
     exchange::note_outcome(at, client, request, &reply, server.generation());
-    let cursor = cursor_id(&reply);
     // Little stands before the documents: what matters there is copied, as the buffer goes on.
     let front: Vec<u8> = front_document(reply.bytes().get(BODY_AT..).unwrap_or_default());
     if !request.has_checksum() {
         Header::patch_response_to(reply.buffer.unread_mut(), request.header.request_id);
     }
-    exchange::count_reply(at, &reply);
-    client.entry.enter(Phase::Writing);
-    stream(at, client, &mut server, &mut reply, TAIL_MAX).await?;
+    if request.has_reply() {
+        exchange::count_reply(at, &reply);
+        client.entry.enter(Phase::Writing);
+        stream(at, client, &mut server, &mut reply, TAIL_MAX).await?;
+    } else if let Err(error) = skip(&mut server, &mut reply).await {
+        return Err(exchange::server_failed(at, client, server, request, &error));
+    }
     let last = reply.buffer.unread();
-    let behind = last.len().saturating_sub(reply.header.length - tail_at);
-    let tail = as_document(last.get(behind..).unwrap_or_default());
-    note(at, request, &plan, Times::read(&front).and(Times::read(&tail)), cursor);
+    let (documents, behind) =
+        last.split_at(last.len().saturating_sub(reply.header.length - tail_at).min(last.len()));
+    let tail = as_document(behind);
+    note(at, request, &plan, Times::read(&front).and(Times::read(&tail)), id_before(documents));
     exchange::check_in(server);
-    turn::to_send().await;
-    client.write(reply.buffer.unread()).await?;
+    if request.has_reply() {
+        turn::to_send().await;
+        client.write(reply.buffer.unread()).await?;
+    }
     client.reuse(reply.buffer);
     at.member.metrics.traffic.in_proxy.observe(request.received.elapsed());
+    Ok(())
+}
+
+/// The id of a cursor whose document ends with these bytes: `firstBatch` or `nextBatch` comes first, then `id` and `ns`
+/// (6.0). The last that looks like it is it, as what clients have in their documents stands before.
+fn id_before(end_of_cursor: &[u8]) -> Option<i64> {
+    const ID: &[u8] = b"\x12id\0";
+    const NS: &[u8] = b"\x02ns\0";
+    let found = end_of_cursor.windows(ID.len() + 8 + NS.len()).rev();
+    let mut ids = found.filter(|window| window.starts_with(ID) && window.ends_with(NS));
+    ids.next().and_then(|window| read_i64(window, ID.len()))
+}
+
+/// Reads a reply that nobody wants up to its last part, which is left in its buffer.
+async fn skip(server: &mut Checkout, reply: &mut Reply) -> Result<(), ReplyError> {
+    let mut left = reply.header.length.saturating_sub(reply.buffer.len());
+    while left > 0 {
+        let passed = reply.buffer.len().saturating_sub(TAIL_MAX);
+        reply.buffer.consume(passed);
+        reply.buffer.compact();
+        let before = reply.buffer.len();
+        fill(server, &mut reply.buffer, left).await?;
+        left -= reply.buffer.len() - before;
+    }
     Ok(())
 }
 
@@ -432,7 +488,7 @@ fn adapt(
 
 /// Raises the floor to what the reply reveals.
 fn note(at: &Listener, request: &Request, plan: &Plan, times: Times<'_>, cursor: Option<i64>) {
-    let Plan { act, touched } = plan;
+    let Plan { act, touched, joins } = plan;
     let (kind, revealed) = match act {
         Act::Start | Act::Continue | Act::Refuse(_) => return,
         Act::Commit => (TaggedKind::Transaction, times.revealed(true).filter(|_| !times.failed)),
@@ -442,10 +498,7 @@ fn note(at: &Listener, request: &Request, plan: &Plan, times: Times<'_>, cursor:
     at.member.metrics.traffic.tagged.inc(kind);
     match (cursor, request.cursor_id) {
         (Some(0), Some(id)) => at.member.joins.closed(id),
-        // Its getMores will name the collection of the aggregate, if that.
-        (Some(id), None) if id != 0 && request.command.name() == "aggregate" => {
-            at.member.joins.opened(id, touched)
-        }
+        (id, None) if *joins && !times.failed => at.member.joins.opened(id, touched),
         _ => {}
     }
     let Some(time) = revealed else { return };
