@@ -49,7 +49,7 @@ fn registers_rise_and_are_seen_by_others() {
         let nothing = Seen { floor: None, is_doubtful: false, base: 0 };
         assert_eq!(other.read(&collection, document).await.unwrap(), nothing);
 
-        assert!(!one.raise(&collection, document, exact(5, 1)).await.unwrap());
+        assert!(one.raise(&collection, document, exact(5, 1)).await.unwrap());
         one.raise_base(&collection, 3).await.unwrap();
         other.barrier().await.unwrap();
         let seen = Seen { floor: Some(exact(5, 1)), is_doubtful: false, base: 3 };
@@ -131,9 +131,11 @@ fn a_value_meant_for_an_earlier_node_is_noticed() {
         raw.set_data(&path, late, Some(old.version)).await.unwrap();
         let seen = store.read(&scores(), DocumentKey(1)).await.unwrap();
         assert_eq!((seen.floor.unwrap().time, seen.is_doubtful), (2, true), "it has fallen");
-        // Settled: the base to the primary's time, then the register above it.
+        // Nobody covers the doubt up: the base goes to the primary's time first.
+        assert!(!store.raise(&scores(), DocumentKey(1), exact(4, 4)).await.unwrap());
+        assert!(store.read(&scores(), DocumentKey(1)).await.unwrap().is_doubtful);
         store.raise_base(&scores(), 4).await.unwrap();
-        assert!(store.raise(&scores(), DocumentKey(1), exact(4, 4)).await.unwrap());
+        store.settle(&scores(), DocumentKey(1), exact(4, 4)).await.unwrap();
         let seen = store.read(&scores(), DocumentKey(1)).await.unwrap();
         assert_eq!((seen.floor, seen.is_doubtful, seen.base), (Some(exact(4, 4)), false, 4));
     });
@@ -152,7 +154,21 @@ fn what_others_wrote_under_our_root_is_refused_and_left_alone() {
         let theirs = ZooKeeperOptions { root: "/other/app".to_owned(), ..options(&ensemble) };
         let error = ZooKeeper::connect(theirs).await.unwrap_err();
         assert!(matches!(&error, StoreError::Foreign { path, .. } if path == "/other/app"), "{error}");
+        // Nothing is left of it, nor of one that was let go.
+        drop(connect(&ensemble).await);
+        let only_raw = || ensemble.connections(0) == 1;
+        tokio::time::timeout(SOON, async {
+            while !only_raw() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .expect("sessions are closed");
 
+        for root in ["torana", "/", "/a/", "/a//b"] {
+            let nowhere = ZooKeeperOptions { root: root.to_owned(), ..options(&ensemble) };
+            assert!(matches!(ZooKeeper::connect(nowhere).await, Err(StoreError::Root(_))), "{root}");
+        }
         let store = connect(&ensemble).await;
         store.raise(&scores(), DocumentKey(1), exact(1, 1)).await.unwrap();
         let path = format!("/torana/rs0/c/parse.GameScore/00/{:032x}", 1);

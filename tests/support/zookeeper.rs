@@ -136,15 +136,16 @@ impl Ensemble {
         self.servers[index].process.as_ref().expect("a running server")
     }
 
-    /// The server that the most sessions are connected to.
+    /// The server that the most clients are connected to.
     pub fn busiest(&self) -> usize {
-        let connections = |server: &Server| {
-            let answer = say(&server.address(), "mntr").unwrap_or_default();
-            let line = answer.lines().find_map(|line| line.strip_prefix("zk_num_alive_connections\t"));
-            line.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(0)
-        };
-        let most = self.servers.iter().enumerate().max_by_key(|(_, server)| connections(server));
-        most.expect("a server").0
+        (0..self.servers.len()).max_by_key(|index| self.connections(*index)).expect("a server")
+    }
+
+    /// How many clients a server has, this question aside.
+    pub fn connections(&self, index: usize) -> u64 {
+        let answer = say(&self.servers[index].address(), "mntr").unwrap_or_default();
+        let line = answer.lines().find_map(|line| line.strip_prefix("zk_num_alive_connections\t"));
+        line.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(1).saturating_sub(1)
     }
 }
 

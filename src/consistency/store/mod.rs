@@ -41,6 +41,11 @@ pub enum StoreError {
         /// What is wrong with it.
         cause: Malformed,
     },
+    /// The configuration names no place in the store.
+    #[error(
+        "{0:?} is no place in ZooKeeper: write an absolute path such as /torana/rs0, without a slash at its end"
+    )]
+    Root(String),
     /// The store does not let us.
     #[error("{0} is not allowed: its access control list does not name this torana")]
     Forbidden(String),
@@ -62,14 +67,23 @@ pub trait FloorStore: Send + Sync {
     /// The base of a collection, as new as [`read`](Self::read) has it.
     fn base(&self, collection: &CollectionKey) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Raises a document's floor to `wanted`, unless it or the base says as much already. True if what stood there was
-    /// doubtful: the base has to be raised to the primary's time as well.
+    /// Raises a document's floor to `wanted`, unless it or the base says as much already. False if what stands there is
+    /// doubtful ([`Seen::is_doubtful`]): nothing was written then. Raise the base to the primary's time first, so that no
+    /// reader takes the doubt for settled before it is, and then [`settle`](Self::settle).
     fn raise(
         &self,
         collection: &CollectionKey,
         document: DocumentKey,
         wanted: Floor,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Writes a document's floor over a doubtful one, once the base covers all that this one may have said.
+    fn settle(
+        &self,
+        collection: &CollectionKey,
+        document: DocumentKey,
+        wanted: Floor,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Raises a collection's base to `time`.
     fn raise_base(

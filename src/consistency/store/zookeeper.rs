@@ -3,7 +3,13 @@
 //! What zookeeper-async 5.0.0 leaves to its users is guarded against here, and nowhere else. Requests have no time-out:
 //! each gets one. Names are looked up by blocking: they are resolved before. The hosts are tried in their order:
 //! they are shuffled. After a reconnect a session may be shown an older state: whatever was read across one is read again
-//! behind a barrier. Watches do not survive one: none is used.
+//! behind a barrier. Watches do not survive one: none is used. A client that is dropped without being closed goes on for
+//! ever: it is closed, whatever ends it.
+//!
+//! Still to be guarded against before anything serves by it: the client matches replies by their order alone, and may be
+//! off by one after a reconnect (what a set answers is checked, what a get answers is not); one that hangs has to be
+//! replaced by another; raises of one document are to be made one after the other; an ensemble that lost its data gives
+//! out epochs again, and knows less than the bases that are remembered here.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -29,6 +35,12 @@ const EPOCH: &str = "epoch-";
 /// How long a lost connection rests before the next attempt; without it the client spins.
 const RETRY_AFTER: Duration = Duration::from_millis(300);
 
+/// Requests of one session. The client numbers them with 32 bits, and mistakes some of those that follow.
+const REQUESTS_MAX: u64 = 2_000_000_000;
+
+/// How long a session that is let go may take to say so.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
+
 /// How often a register is compared and set before giving up: others raise it in between, and each time it is higher.
 const ATTEMPTS: usize = 20;
 
@@ -50,7 +62,9 @@ pub struct ZooKeeperOptions {
 
 /// A session with an ensemble.
 pub struct ZooKeeper {
-    client: zookeeper_async::ZooKeeper,
+    client: Arc<zookeeper_async::ZooKeeper>,
+    /// Requests made: the client's own number of one must not overflow.
+    requests: AtomicU64,
     options: ZooKeeperOptions,
     /// How often the connection was lost: what was read across a change is not trusted.
     changes: Arc<AtomicU64>,
@@ -82,6 +96,10 @@ struct Base {
 impl ZooKeeper {
     /// Connects, and takes an epoch. Fails if no server answers within the session's time-out.
     pub async fn connect(options: ZooKeeperOptions) -> Result<ZooKeeper, StoreError> {
+        let root = options.root.as_str();
+        if !root.starts_with('/') || root.ends_with('/') || root.contains("//") {
+            return Err(StoreError::Root(options.root));
+        }
         let mut addresses = Vec::new();
         for host in &options.hosts {
             match tokio::net::lookup_host(host.as_str()).await {
@@ -113,7 +131,8 @@ impl ZooKeeper {
             }
         });
         let mut store = ZooKeeper {
-            client,
+            client: Arc::new(client),
+            requests: AtomicU64::new(0),
             options,
             changes,
             proven: AtomicU64::new(u64::MAX),
@@ -170,6 +189,9 @@ impl ZooKeeper {
         path: &str,
         request: impl Future<Output = ZkResult<T>>,
     ) -> Result<ZkResult<T>, StoreError> {
+        if self.requests.fetch_add(1, Ordering::Relaxed) >= REQUESTS_MAX {
+            return Err(unavailable(path, "this session has served its requests"));
+        }
         timeout(self.options.request_timeout, request).await.map_err(|_| {
             let limit = self.options.request_timeout;
             StoreError::Unavailable(format!("ZooKeeper did not answer within {limit:?}: {path}"))
@@ -256,7 +278,7 @@ impl ZooKeeper {
             }
             let setting = self.client.set_data(path, encode_number(time), Some(stat.version));
             match self.call_raw(path, setting).await? {
-                Ok(_) => return Ok(time),
+                Ok(now) => return follows(path, &stat, &now).map(|()| time),
                 Err(ZkError::BadVersion | ZkError::NoNode) => {}
                 Err(error) => return Err(failed(path, error)),
             }
@@ -300,34 +322,22 @@ impl FloorStore for ZooKeeper {
         document: DocumentKey,
         wanted: Floor,
     ) -> Result<bool, StoreError> {
-        let path = self.document(collection, document);
-        for _ in 0..ATTEMPTS {
-            let Some((data, stat)) = self.get(&path).await? else {
-                let creating = self.client.create(&path, encode(&wanted, 0), acl(), CreateMode::Persistent);
-                match self.call_raw(&path, creating).await? {
-                    Ok(_) => return Ok(false),
-                    Err(ZkError::NodeExists) => {}
-                    Err(ZkError::NoNode) => self.make_folders(&path).await?,
-                    Err(error) => return Err(failed(&path, error)),
-                }
-                continue;
-            };
-            let (old, is_doubtful) = held(&path, &data, &stat)?;
-            let Some(floor) = old.raised_to(wanted) else { return Ok(is_doubtful) };
-            let value = encode(&floor, birth(&stat));
-            match self.call_raw(&path, self.client.set_data(&path, value, Some(stat.version))).await? {
-                Ok(_) => return Ok(is_doubtful),
-                Err(ZkError::BadVersion | ZkError::NoNode) => {}
-                Err(error) => return Err(failed(&path, error)),
-            }
-        }
-        Err(unavailable(&path, "others raise it all the time"))
+        self.write(collection, document, wanted, false).await
+    }
+
+    async fn settle(
+        &self,
+        collection: &CollectionKey,
+        document: DocumentKey,
+        wanted: Floor,
+    ) -> Result<(), StoreError> {
+        self.write(collection, document, wanted, true).await.map(drop)
     }
 
     async fn raise_base(&self, collection: &CollectionKey, time: u64) -> Result<(), StoreError> {
         let base = self.known_base(collection);
         base.wanted.fetch_max(time, Ordering::AcqRel);
-        let mut known = base.known.lock().await;
+        let mut known = self.turn(&base.known).await?;
         if *known < time {
             // For those who wait behind, too.
             let wanted = base.wanted.load(Ordering::Acquire);
@@ -338,7 +348,7 @@ impl FloorStore for ZooKeeper {
 
     async fn barrier(&self) -> Result<(), StoreError> {
         let begun = self.barriers.begun.load(Ordering::Acquire);
-        let mut ended = self.barriers.ended.lock().await;
+        let mut ended = self.turn(&self.barriers.ended).await?;
         if *ended > begun {
             return Ok(());
         }
@@ -359,6 +369,68 @@ impl FloorStore for ZooKeeper {
     async fn raise_done(&self, serial: u64) -> Result<(), StoreError> {
         self.settled.fetch_max(serial, Ordering::AcqRel);
         self.barrier().await
+    }
+}
+
+impl ZooKeeper {
+    /// Waits for one's turn, behind some others at most: each of them is bounded in time, and so is this.
+    async fn turn<'a, T>(&self, turns: &'a Mutex<T>) -> Result<tokio::sync::MutexGuard<'a, T>, StoreError> {
+        let waiting = timeout(self.options.request_timeout * 2, turns.lock());
+        waiting.await.map_err(|_| unavailable(&self.options.root, "others wait for it, too, in vain"))
+    }
+
+    /// Compare and set, until it holds. False if what stands there is in doubt, and the doubt is not to be settled.
+    async fn write(
+        &self,
+        collection: &CollectionKey,
+        document: DocumentKey,
+        wanted: Floor,
+        settles: bool,
+    ) -> Result<bool, StoreError> {
+        let path = self.document(collection, document);
+        for _ in 0..ATTEMPTS {
+            let Some((data, stat)) = self.get(&path).await? else {
+                let creating = self.client.create(&path, encode(&wanted, 0), acl(), CreateMode::Persistent);
+                match self.call_raw(&path, creating).await? {
+                    Ok(_) => return Ok(true),
+                    Err(ZkError::NodeExists) => {}
+                    Err(ZkError::NoNode) => self.make_folders(&path).await?,
+                    Err(error) => return Err(failed(&path, error)),
+                }
+                continue;
+            };
+            let (old, is_doubtful) = held(&path, &data, &stat)?;
+            let floor = match old.raised_to(wanted) {
+                _ if is_doubtful && !settles => return Ok(false),
+                Some(floor) => floor,
+                None if is_doubtful => old,
+                None => return Ok(true),
+            };
+            let value = encode(&floor, birth(&stat));
+            match self.call_raw(&path, self.client.set_data(&path, value, Some(stat.version))).await? {
+                Ok(now) => return follows(&path, &stat, &now).map(|()| true),
+                Err(ZkError::BadVersion | ZkError::NoNode) => {}
+                Err(error) => return Err(failed(&path, error)),
+            }
+        }
+        Err(unavailable(&path, "others raise it all the time"))
+    }
+}
+
+impl Drop for ZooKeeper {
+    fn drop(&mut self) {
+        let client = self.client.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { timeout(CLOSED_WITHIN, client.close()).await });
+        }
+    }
+}
+
+/// Whether a set was answered by its own answer: it is the next version of the same node.
+fn follows(path: &str, before: &Stat, now: &Stat) -> Result<(), StoreError> {
+    match now.version == before.version.wrapping_add(1) && now.czxid == before.czxid {
+        true => Ok(()),
+        false => Err(unavailable(path, "an answer to something else")),
     }
 }
 
