@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use zookeeper_async::{Acl, CreateMode, Stat, WatchedEvent, ZkError, ZkResult, ZkState};
 
 use super::key::{CollectionKey, DocumentKey};
@@ -94,7 +94,7 @@ struct Base {
 }
 
 impl ZooKeeper {
-    /// Connects, and takes an epoch. Fails if no server answers within the session's time-out.
+    /// Connects, and takes an epoch. Fails if no server serves within the session's time-out, some requests more at most.
     pub async fn connect(options: ZooKeeperOptions) -> Result<ZooKeeper, StoreError> {
         let root = options.root.as_str();
         if !root.starts_with('/') || root.ends_with('/') || root.contains("//") {
@@ -142,9 +142,20 @@ impl ZooKeeper {
             settled: AtomicU64::new(0),
             bases: std::sync::Mutex::default(),
         };
-        store.prepare().await?;
-        store.barrier().await?;
-        Ok(store)
+        // A server may take a connection and close it, as it has no quorum yet.
+        let until = Instant::now() + store.options.session_timeout;
+        loop {
+            match store.begin().await {
+                Ok(()) => return Ok(store),
+                Err(StoreError::Unavailable(_)) if Instant::now() < until => sleep(RETRY_AFTER).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        self.prepare().await?;
+        self.barrier().await
     }
 
     /// Makes what is missing, and takes an epoch.
