@@ -228,23 +228,38 @@ impl ZooKeeper {
         }
     }
 
-    /// `read` as of after the last barrier: again behind a new one if the session changed meanwhile.
+    /// `read` as of after the last barrier: again behind a new one if the session changed meanwhile. A connection that
+    /// is lost under it is no answer either, for as long as three requests may take.
     async fn fresh<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         read: impl Fn() -> F,
     ) -> Result<T, StoreError> {
-        for _ in 0..ATTEMPTS {
-            let before = self.changes.load(Ordering::Acquire);
-            if self.proven.load(Ordering::Acquire) != before {
-                self.barrier().await?;
-                continue;
-            }
-            let result = read().await?;
-            if self.changes.load(Ordering::Acquire) == before {
-                return Ok(result);
+        let until = Instant::now() + self.options.request_timeout * 3;
+        loop {
+            match self.read_once(&read).await {
+                Ok(Some(result)) => return Ok(result),
+                Ok(None) if Instant::now() < until => {}
+                Ok(None) => return Err(unavailable(&self.options.root, "the session changes all the time")),
+                Err(StoreError::Unavailable(_)) if Instant::now() < until => sleep(RETRY_AFTER).await,
+                Err(error) => return Err(error),
             }
         }
-        Err(unavailable(&self.options.root, "the session changes all the time"))
+    }
+
+    /// `None` if the session changed meanwhile.
+    async fn read_once<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        read: &impl Fn() -> F,
+    ) -> Result<Option<T>, StoreError> {
+        let before = self.changes.load(Ordering::Acquire);
+        if self.proven.load(Ordering::Acquire) != before {
+            self.barrier().await?;
+            if self.proven.load(Ordering::Acquire) != before {
+                return Ok(None);
+            }
+        }
+        let result = read().await?;
+        Ok((self.changes.load(Ordering::Acquire) == before).then_some(result))
     }
 
     fn folder(&self, collection: &CollectionKey) -> String {
