@@ -88,6 +88,15 @@ fn first(reply: &Document) -> Option<&Document> {
     reply.get_document("cursor").unwrap().get_array("firstBatch").unwrap().first()?.as_document()
 }
 
+/// A statement of the first transaction of `session`.
+fn statement(session: &Document, mut command: Document, starts: bool) -> Document {
+    command.extend(doc! { "lsid": session.clone(), "txnNumber": 1i64, "autocommit": false });
+    if starts {
+        command.insert("startTransaction", true);
+    }
+    command
+}
+
 /// Changes the document of the collection somehow.
 type Change = fn(&mut RawClient, &str);
 
@@ -176,15 +185,7 @@ fn a_member_that_is_behind_shows_nothing_older_than_what_anyone_was_told() {
 
     // A transaction: what it writes counts once it is committed.
     let session = doc! { "id": Uuid::new() };
-    let statement = |mut command: Document, starts: bool| {
-        command.extend(doc! { "lsid": session.clone(), "txnNumber": 1i64, "autocommit": false });
-        command.extend(if starts {
-            doc! { "startTransaction": true }
-        } else {
-            doc! {}
-        });
-        command
-    };
+    let statement = |command: Document, starts: bool| statement(&session, command, starts);
     client.run("app", statement(doc! { "find": "plain" }, true));
     let updates = vec![doc! { "q": { "_id": 1 }, "u": { "$set": { "v": 2 } } }];
     client.run("app", statement(doc! { "update": "committed", "updates": updates }, false));
@@ -308,15 +309,7 @@ fn what_clients_may_do_they_may_do_on_tagged_collections_too() {
     let mut client = stage.primary();
     update(&mut client, "read");
     let session = doc! { "id": Uuid::new() };
-    let statement = |mut command: Document, starts: bool| {
-        command.extend(doc! { "lsid": session.clone(), "txnNumber": 1i64, "autocommit": false });
-        command.extend(if starts {
-            doc! { "startTransaction": true }
-        } else {
-            doc! {}
-        });
-        command
-    };
+    let statement = |command: Document, starts: bool| statement(&session, command, starts);
     client.run("app", statement(doc! { "create": "made" }, true));
     client.run("app", statement(doc! { "insert": "made", "documents": [{ "_id": 1, "v": 2 }] }, false));
     client.run("admin", statement(doc! { "commitTransaction": 1 }, false));

@@ -17,6 +17,7 @@ mod legacy;
 mod listener;
 mod local;
 mod names;
+mod namespace;
 mod notice;
 mod orphan;
 mod own_command;

@@ -9,6 +9,7 @@ use super::context::{Checkout, Listener};
 use super::end::End;
 use super::exchange::{self, acquire, lane, send};
 use super::names::forbid_exhaust;
+use super::namespace::{namespace, namespaces_of_bulk, split};
 use super::notice::cursor_id;
 use super::orphan;
 use super::refuse;
@@ -20,11 +21,11 @@ use super::turn;
 use super::unasked;
 use crate::config::Level;
 use crate::consistency::{Edit, Role, Times, Touched, edit, is_metadata, joined};
-use crate::doc::{BsonType, Element, cut_element, document_length, elements, find, front_elements};
+use crate::doc::{BsonType, cut_element, document_length, find, front_elements};
 use crate::metrics::{EndReason, TaggedKind};
 use crate::pool::CloseReason;
 use crate::rewrite::{CommandError, ErrorCode};
-use crate::wire::{Header, LegacyRequest, MESSAGE_MAX, OpMsg, OpQuery, Opcode, Section, Side, read_i64};
+use crate::wire::{Header, MESSAGE_MAX, Opcode, read_i64};
 
 /// Where the body of an OP_MSG reply begins: header, flag bits, kind.
 const BODY_AT: usize = 21;
@@ -79,7 +80,8 @@ pub struct Plan {
     joins: bool,
 }
 
-/// Boxed, as every session would be larger otherwise: what is done with `request` if the level of a collection has a say in it.
+/// What is done with `request` if the level of a collection has a say in it. Boxed, as every session would be larger
+/// otherwise.
 #[inline]
 pub fn plan(at: &Listener, client: &Client, request: &Request) -> Option<Box<Plan>> {
     if at.member.set.tags.is_empty() {
@@ -173,56 +175,6 @@ fn touched(at: &Listener, client: &Client, request: &Request) -> Touched {
         _ => touch(database, collection),
     }
     touched
-}
-
-/// The database and the collection that a request is about.
-fn namespace<'m>(message: &'m [u8], request: &Request) -> Option<(&'m [u8], &'m [u8])> {
-    let opcode = request.header.opcode;
-    let legacy = match opcode {
-        Opcode::Msg => None,
-        Opcode::Query => Some(OpQuery::parse(message, Side::Client).ok()?.namespace),
-        _ => Some(LegacyRequest::parse(message, opcode, Side::Client).ok()?.namespace),
-    };
-    let (database, collection) = legacy.map_or((None, None), |namespace| {
-        let (database, collection) = split(namespace);
-        (Some(database), (!request.is_command).then_some(collection))
-    });
-    let command = || unwrapped(message.get(request.body_at..).unwrap_or_default());
-    let text = |element: Element<'m>| element.value.as_string_bytes();
-    let database = database.or_else(|| find(command(), "$db").and_then(text))?;
-    let named = || match request.command.name() {
-        "getMore" => find(command(), "collection"),
-        _ => elements(command()).next()?.ok(),
-    };
-    // A command on the database as a whole names no collection.
-    Some((database, collection.or_else(|| named().and_then(text)).unwrap_or_default()))
-}
-
-/// Calls `each` with every namespace of a `bulkWrite` (8.0), whose `nsInfo` stands in its body or in a section.
-fn namespaces_of_bulk<'m>(message: &'m [u8], body: &'m [u8], mut each: impl FnMut(&'m [u8])) {
-    let mut listed = |document: &'m [u8]| {
-        let name = find(document, "ns").and_then(|name| name.value.as_string_bytes());
-        name.into_iter().for_each(&mut each);
-    };
-    let list = find(body, "nsInfo").and_then(|list| list.value.as_document()).unwrap_or_default();
-    elements(list).map_while(Result::ok).filter_map(|entry| entry.value.as_document()).for_each(&mut listed);
-    let Ok(parsed) = OpMsg::parse(message, Side::Client) else { return };
-    for section in parsed.sections().map_while(Result::ok) {
-        if let Section::Sequence { identifier: b"nsInfo", mut documents } = section {
-            while let Ok(length) = document_length(documents) {
-                let (document, rest) = documents.split_at(length);
-                listed(document);
-                documents = rest;
-            }
-        }
-    }
-}
-
-/// `database.collection`, apart.
-fn split(namespace: &[u8]) -> (&[u8], &[u8]) {
-    let dot = namespace.iter().position(|byte| *byte == b'.').unwrap_or(namespace.len());
-    let (database, collection) = namespace.split_at(dot);
-    (database, collection.get(1..).unwrap_or_default())
 }
 
 /// Serves a request as `plan` says.
