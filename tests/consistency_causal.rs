@@ -25,6 +25,12 @@ struct Stage {
 impl Stage {
     /// Each of `collections` has a document `{_id: 1, v: 1}` on every member.
     fn with(collections: &[&str]) -> Stage {
+        Stage::with_cursor(collections, doc! { "find": "none" }).0
+    }
+
+    /// The same, and the cursor that `command` opens on the primary before the secondary stands still: its floor is one
+    /// that the secondary has reached.
+    fn with_cursor(collections: &[&str], command: Document) -> (Stage, RawClient, i64) {
         let set = ReplicaSet::of(3).unchained().start();
         let torana =
             torana_with(&set.uri(), "[tags]\n\"app.*\" = \"causal\"\n\"app.plain*\" = \"default\"\n");
@@ -38,12 +44,14 @@ impl Stage {
             );
         }
         let stage = Stage { set, torana, primary, frozen };
+        let mut client = stage.primary();
+        let cursor = client.run("app", command).get_document("cursor").unwrap().get_i64("id").unwrap();
         // A majority knows that all members have them.
         wait_until("the documents can be read everywhere", SOON, || {
             collections.iter().all(|collection| stage.read(collection) == Ok(1))
         });
         stage.freeze("alwaysOn");
-        stage
+        (stage, client, cursor)
     }
 
     fn freeze(&self, mode: &str) {
@@ -224,10 +232,8 @@ fn the_floor_rises_with_replies_of_any_size() {
 /// A batch shows what was written since its cursor was opened.
 #[test]
 fn the_floor_rises_with_every_batch() {
-    let stage = Stage::with(&["batches"]);
-    let mut client = stage.primary();
     let find = doc! { "find": "batches", "batchSize": 0 };
-    let cursor = client.run("app", find).get_document("cursor").unwrap().get_i64("id").unwrap();
+    let (stage, mut client, cursor) = Stage::with_cursor(&["batches"], find);
     let mut elsewhere = stage.set.client(stage.primary);
     let insert =
         doc! { "insert": "batches", "documents": [{ "_id": 2 }], "writeConcern": { "w": "majority" } };
@@ -241,12 +247,10 @@ fn the_floor_rises_with_every_batch() {
 /// The getMores of a join name one collection, and show others.
 #[test]
 fn the_floor_of_every_joined_collection_rises_with_every_batch() {
-    let stage = Stage::with(&["plain", "joined"]);
-    let mut client = stage.primary();
     let lookup =
         doc! { "$lookup": { "from": "joined", "localField": "_id", "foreignField": "_id", "as": "x" } };
     let aggregate = doc! { "aggregate": "plain", "pipeline": [lookup], "cursor": { "batchSize": 0 } };
-    let cursor = client.run("app", aggregate).get_document("cursor").unwrap().get_i64("id").unwrap();
+    let (stage, mut client, cursor) = Stage::with_cursor(&["plain", "joined"], aggregate);
     let updates = vec![doc! { "q": { "_id": 1 }, "u": { "$set": { "v": 2 } } }];
     let mut elsewhere = stage.set.client(stage.primary);
     elsewhere

@@ -9,11 +9,13 @@ const remove = (c, name, query, options = {}) => call((done) => c.collection(nam
 const findOne = (c, name, query) => call((done) => c.collection(name).findOne(query, done));
 const count = (c, name) => call((done) => c.collection(name).count(done));
 
-// Writes without getLastError have run when a later reader says so: nobody else does.
+// Writes without getLastError have run when a later reader finds so: nobody else says it, and a count without a query is
+// the server's own tally, which runs ahead of what is committed.
 async function until(c, name, wanted) {
-  for (let i = 0; i < 300 && (await count(c, name)) !== wanted; i += 1);
+  const found = () => call((done) => c.collection(name).find().sort({ _id: 1 }).toArray(done));
+  for (const end = Date.now() + 10000; Date.now() < end && (await found()).length !== wanted;);
   forget();
-  return call((done) => c.collection(name).find().sort({ _id: 1 }).toArray(done));
+  return found();
 }
 
 module.exports = {
