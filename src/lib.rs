@@ -38,7 +38,8 @@
 //!    only getLastError on the same connection knows), `unasked.rs` (no reply wanted: torana waits for it all the
 //!    same, since the next client must not meet what still runs), `local.rs` and `refuse.rs` (answers of torana's own),
 //!    `tagged.rs` (about a collection with a consistency level: edited to what the level needs, and the collection's
-//!    floor raised before anyone is told of the outcome).
+//!    floor raised before anyone is told of the outcome; `published.rs` has what is shared with other toranas: the
+//!    set's horizon, proven and published).
 //! 6. A client that leaves in the middle hands its exchange to `orphan.rs`. `transactions.rs` knows which
 //!    transactions are open, and who is left that could end them; `reaper.rs` ends the others.
 //!
@@ -49,7 +50,7 @@
 //! | [`wire`] | headers, opcodes, message layouts, as pure values | anything of ours |
 //! | [`doc`] | BSON by byte ranges: walk, find, write | what a command is |
 //! | [`command`] | the table of commands, and the fields that decide | sockets, members |
-//! | [`consistency`] | tags, floors, what a level changes in a command | sockets, members |
+//! | [`consistency`] | tags, floors, the horizon in ZooKeeper, what a level changes in a command | clients, members |
 //! | [`config`] | flags, connection string, TOML, every bound | the rest of torana |
 //! | [`topology`] | members, elections, monitors, hello copies, port map | clients, pools |
 //! | [`pool`] | checkouts, waiting, connecting, reaping | commands, sockets |
@@ -76,8 +77,8 @@
 //! Three rings: pure (beside the code: unit, property, simulation; `tests/simulation` joins topology, pools and
 //! transactions in simulated time, and one seed reproduces a run), scripted peers over real sockets
 //! (`tests/proxy_*.rs` with `tests/support/fake_server.rs`), real processes (mongod 6.0, 5.0, 4.4, the drivers in
-//! `tests/drivers`). The protocol behind the level `sequential`, which has no code yet, is searched exhaustively in
-//! `tests/floors_model`. `deploy/test` runs them all, `deploy/soak NAME` the long ones, `deploy/bench` the benchmarks.
+//! `tests/drivers`, ZooKeeper). The protocol behind the level `sequential` is searched exhaustively in
+//! `tests/horizon_model`. `deploy/test` runs them all, `deploy/soak NAME` the long ones, `deploy/bench` the benchmarks.
 
 pub mod admin;
 pub mod cli;

@@ -138,6 +138,7 @@ fn flags_win_over_the_connection_string_and_that_over_the_file() {
         advertise: Some("gate".parse().unwrap()),
         admin: Some(Admin(None)),
         tags: Vec::new(),
+        zookeeper: None,
         pool_max: Some(30),
         threads: Some(3),
     };

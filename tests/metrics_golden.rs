@@ -16,6 +16,7 @@ const GOLDEN: &str = include_str!("metrics_golden.txt");
 #[test]
 fn families_types_and_labels_are_the_frozen_ones() {
     let metrics = Metrics::new();
+    metrics.horizon("rs0").age.touch();
     use_all(&metrics.member("rs0", "db1:27017"));
     let found = families(&metrics.render());
     let only = |these: &str, those: &str| -> Vec<String> {

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::descriptors::raise_limit;
-use crate::config::{Admin, Config, Flags, Host, HostPort, Tag, load, show_size};
+use crate::config::{Admin, Config, Flags, Host, HostPort, Tag, ZooKeeperHosts, load, show_size};
 use crate::metrics::Metrics;
 use crate::proxy;
 
@@ -65,13 +65,21 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<Admin>,
 
-    /// A collection that promises more than clients ask for: default or causal. May be given several times
+    /// A collection that promises more than clients ask for: default, causal, sequential or linearizable. May be given
+    /// several times
     ///
     /// parse.GameScore=causal: reads and writes of a majority, each read after everything that was acknowledged or
-    /// returned through this torana, on whatever member. DB.PREFIX* stands for all that begin so; the most specific
-    /// counts.
+    /// returned through this torana, on whatever member. sequential: the same for clients that move between the toranas
+    /// of a set, which need --zookeeper for it. DB.PREFIX* stands for all that begin so; the most specific counts.
     #[arg(long = "tag", value_name = "DB.COLLECTION=LEVEL")]
     tag: Vec<Tag>,
+
+    /// The ZooKeeper ensemble through which the toranas of a set share what sequential needs, and a place in it
+    ///
+    /// zk1:2181,zk2:2181,zk3:2181/torana/rs0. Without a place it is /torana/NAME, with the set's name. Without this
+    /// option a torana takes itself for the only one of its set.
+    #[arg(long, value_name = "HOST[:PORT],...[/PATH]")]
+    zookeeper: Option<ZooKeeperHosts>,
 
     /// Connections to each member at most, at least 2 [default: 100]
     #[arg(long, value_name = "N")]
@@ -107,6 +115,7 @@ impl Arguments {
             advertise: self.advertise.clone(),
             admin: self.admin.clone(),
             tags: self.tag.clone(),
+            zookeeper: self.zookeeper.clone(),
             pool_max: self.pool_max,
             threads: self.threads,
         }

@@ -17,6 +17,7 @@ mod tags;
 mod units;
 mod uri;
 mod uri_options;
+mod zookeeper;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,6 +28,7 @@ pub use limits::{Limits, MonitorLimits, PoolLimits};
 pub use tags::{Level, Pattern, Tag, TagError};
 pub use units::{UnitError, show_duration, show_size};
 pub use uri::{ConnectionString, UriError};
+pub use zookeeper::{HostsError, ZooKeeperConfig, ZooKeeperHosts, ZooKeeperLimits};
 
 /// All that `torana serve` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct SetConfig {
     pub app_name: Option<String>,
     /// Which collections promise more than clients ask for; of two with one pattern the last counts.
     pub tags: Vec<Tag>,
+    /// Where its toranas share what `sequential` needs; `None` for a torana that is alone with the set.
+    pub zookeeper: Option<ZooKeeperConfig>,
     /// Its listener groups; at least one, each with a name of its own.
     pub groups: Vec<GroupConfig>,
     /// Bounds of the pool of each member.
@@ -113,6 +117,8 @@ pub struct Flags {
     pub admin: Option<Admin>,
     /// `--tag`, each of them.
     pub tags: Vec<Tag>,
+    /// `--zookeeper`.
+    pub zookeeper: Option<ZooKeeperHosts>,
     /// `--pool-max`.
     pub pool_max: Option<usize>,
     /// `--threads`.

@@ -74,7 +74,7 @@ fn admin(given: Option<&Spanned<Admin>>, flags: &Flags) -> (Option<HostPort>, Pl
 
 /// The sets of the file: those under `[[sets]]`, or the one at the top level, which may come from the flags alone.
 fn sections(file: File, flags: &Flags, problems: &mut Problems<'_>) -> Vec<(SetSection, Place)> {
-    let File { uri, name, listen, advertise, listeners, members, tags, sets, .. } = file;
+    let File { uri, name, listen, advertise, listeners, members, tags, zookeeper, sets, .. } = file;
     let said = [
         uri.as_ref().map(|uri| ("uri", uri.span())),
         name.as_ref().map(|name| ("name", name.span())),
@@ -83,12 +83,13 @@ fn sections(file: File, flags: &Flags, problems: &mut Problems<'_>) -> Vec<(SetS
         listeners.first().map(|group| ("[[listeners]]", group.span())),
         members.keys().next().map(|member| ("[members]", member.span())),
         tags.keys().next().map(|pattern| ("[tags]", pattern.span())),
+        zookeeper.as_ref().map(|zookeeper| ("[zookeeper]", zookeeper.span())),
     ];
     if sets.is_empty() {
         let pool = Default::default();
         let monitor = Default::default();
         return vec![(
-            SetSection { uri, name, listen, advertise, listeners, members, tags, pool, monitor },
+            SetSection { uri, name, listen, advertise, listeners, members, tags, zookeeper, pool, monitor },
             Place::File,
         )];
     }
@@ -104,6 +105,7 @@ fn sections(file: File, flags: &Flags, problems: &mut Problems<'_>) -> Vec<(SetS
             ("--listen", flags.listen.is_some()),
             ("--advertise", flags.advertise.is_some()),
             ("--tag", !flags.tags.is_empty()),
+            ("--zookeeper", flags.zookeeper.is_some()),
         ];
         for (flag, _) in flags.into_iter().filter(|(_, given)| *given) {
             let text =

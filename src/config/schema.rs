@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::address::{Admin, Host, HostMaybePort, HostPort};
 use super::limits::{LimitsSection, MonitorSection, PoolSection};
 use super::tags::{Level, Pattern};
+use super::zookeeper::ZooKeeperSection;
 
 /// The whole file. A file for one replica set says it at the top level, a file for several under `[[sets]]`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -22,6 +23,7 @@ pub(super) struct File {
     pub listeners: Vec<Spanned<GroupSection>>,
     pub members: BTreeMap<Spanned<HostMaybePort>, MemberSection>,
     pub tags: BTreeMap<Spanned<Pattern>, Level>,
+    pub zookeeper: Option<Spanned<ZooKeeperSection>>,
     pub sets: Vec<Spanned<SetSection>>,
     pub admin: Option<Spanned<Admin>>,
     pub threads: Option<Spanned<usize>>,
@@ -41,6 +43,7 @@ pub(super) struct SetSection {
     pub listeners: Vec<Spanned<GroupSection>>,
     pub members: BTreeMap<Spanned<HostMaybePort>, MemberSection>,
     pub tags: BTreeMap<Spanned<Pattern>, Level>,
+    pub zookeeper: Option<Spanned<ZooKeeperSection>>,
     pub pool: PoolSection,
     pub monitor: MonitorSection,
 }

@@ -89,6 +89,8 @@ fn resolve_one(
     let said = section.tags.iter().map(|(pattern, level)| (pattern.get_ref().clone(), *level));
     let mut tags: Vec<Tag> = said.map(|(pattern, level)| Tag { pattern, level }).collect();
     tags.extend(flags.tags.iter().cloned());
+    let zookeeper = section.zookeeper.as_ref().map(|section| section.get_ref().clone()).unwrap_or_default();
+    let zookeeper = zookeeper.resolve(flags.zookeeper.as_ref(), &name, problems);
     let ConnectionString { seeds, replica_set, direct_connection, app_name, .. } = parsed;
     let config = SetConfig {
         name,
@@ -97,6 +99,7 @@ fn resolve_one(
         direct: direct_connection,
         app_name,
         tags,
+        zookeeper,
         groups,
         pool,
         monitor,

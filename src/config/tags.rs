@@ -19,19 +19,25 @@ pub enum Level {
     Default,
     /// Reads and writes of a majority, after everything that was acknowledged or returned through this torana.
     Causal,
+    /// The same for clients that move from one torana of the set to another, as all toranas share what they have told.
+    Sequential,
+    /// Every read shows at least what anyone was told of through any torana before it began.
+    Linearizable,
 }
 
 impl Level {
-    const ALL: [Level; 2] = [Level::Default, Level::Causal];
+    const ALL: [Level; 4] = [Level::Default, Level::Causal, Level::Sequential, Level::Linearizable];
 
     /// Levels that are planned; a configuration that names one is refused rather than weakened.
-    const PLANNED: [&'static str; 3] = ["observe", "sequential", "linearizable"];
+    const PLANNED: [&'static str; 1] = ["observe"];
 
     /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Level::Default => "default",
             Level::Causal => "causal",
+            Level::Sequential => "sequential",
+            Level::Linearizable => "linearizable",
         }
     }
 }
@@ -72,11 +78,11 @@ pub enum TagError {
     #[error("{0:?} has no level: write DB.COLLECTION=LEVEL")]
     NoLevel(String),
     /// No level of this name.
-    #[error("there is no level {0:?}{1}: the levels are default and causal")]
+    #[error("there is no level {0:?}{1}: the levels are default, causal, sequential and linearizable")]
     Level(String, String),
     /// A level that this version does not have.
     #[error(
-        "the level {0:?} is planned, and this version does not have it: the levels are default and causal"
+        "the level {0:?} is planned, and this version does not have it: the levels are default, causal, sequential and linearizable"
     )]
     Planned(String),
 }
@@ -177,11 +183,12 @@ mod tests {
         }
         assert!(refused("local.oplog.rs=causal").contains("the server's own"));
         assert!(refused("a.b=casual").contains("did you mean \"causal\"?"));
-        assert!(refused("a.b=sequential").contains("this version does not have it"));
+        assert!(refused("a.b=observe").contains("this version does not have it"));
     }
 
     #[test]
     fn levels_are_ordered_by_what_they_promise() {
-        assert!(Level::Default < Level::Causal);
+        assert!(Level::ALL.is_sorted());
+        assert!(Level::ALL.iter().all(|level| level.as_str().parse() == Ok(*level)));
     }
 }

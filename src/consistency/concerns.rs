@@ -43,6 +43,33 @@ pub(super) fn read_concern(own: Option<Value<'_>>, floor: u64, starts: bool, wri
     });
 }
 
+/// Whether `command` can be read as of `time`: nothing that its client asks for is later or stronger.
+pub fn takes_snapshot(command: &[u8], time: u64) -> bool {
+    let Some(own) = find(command, "readConcern") else { return true };
+    let Some(own) = own.value.as_document() else { return false };
+    elements(own).all(|element| {
+        let Ok(Element { key, value, .. }) = element else { return false };
+        match key {
+            b"level" => matches!(value.as_str(), Some("local" | "available" | "majority" | "snapshot")),
+            b"afterClusterTime" => value.as_timestamp().is_some_and(|after| after <= time),
+            b"provenance" => true,
+            _ => false,
+        }
+    })
+}
+
+/// Writes `readConcern` with level snapshot as of `time`.
+pub(super) fn snapshot(own: Option<Value<'_>>, time: u64, writer: &mut DocWriter<'_>) {
+    let own_fields = own.and_then(|own| own.as_document());
+    writer.document(b"readConcern", |concern| {
+        for element in others(own_fields, &[b"level", b"afterClusterTime"]) {
+            concern.raw(&element);
+        }
+        concern.string(b"level", "snapshot");
+        concern.value(b"atClusterTime", Value { kind: BsonType::Timestamp, bytes: &time.to_le_bytes() });
+    });
+}
+
 /// Writes `writeConcern` with a majority, from the client's own if there is one. One that asks for more members than a
 /// majority of `members`, or for a mode of the set's own or tags, stays: what that is worth is its author's to know.
 pub(super) fn write_concern(own: Option<Value<'_>>, members: usize, writer: &mut DocWriter<'_>) {

@@ -1,6 +1,6 @@
 //! What a level changes in a command: read concern, write concern, `$clusterTime`. Everything else passes byte for byte.
 
-use super::concerns::{read_concern, write_concern};
+use super::concerns::{read_concern, snapshot, write_concern};
 use super::times::cluster_time;
 use crate::doc::{BsonType, DocError, DocWriter, Value, elements};
 
@@ -9,6 +9,8 @@ use crate::doc::{BsonType, DocError, DocWriter, Value, elements};
 pub struct Edit<'a> {
     /// A read concern of majority at this floor.
     pub reads_at: Option<u64>,
+    /// It reads as of that floor, and nothing later. Only for what [`takes_snapshot`](super::takes_snapshot).
+    pub is_snapshot: bool,
     /// It is the first statement of a transaction.
     pub starts_transaction: bool,
     /// A write concern of a majority of so many members.
@@ -35,6 +37,7 @@ pub fn edit(command: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Do
             b"readConcern" if edit.reads_at.is_some() => {
                 // A field that stands twice is the server's to refuse.
                 match reads_at.take() {
+                    Some(time) if edit.is_snapshot => snapshot(Some(element.value), time, &mut writer),
                     Some(floor) => {
                         read_concern(Some(element.value), floor, edit.starts_transaction, &mut writer);
                     }
@@ -56,8 +59,10 @@ pub fn edit(command: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>) -> Result<(), Do
             _ => _ = writer.raw(&element),
         }
     }
-    if let Some(floor) = reads_at {
-        read_concern(None, floor, edit.starts_transaction, &mut writer);
+    match reads_at {
+        Some(time) if edit.is_snapshot => snapshot(None, time, &mut writer),
+        Some(floor) => read_concern(None, floor, edit.starts_transaction, &mut writer),
+        None => {}
     }
     if let Some(members) = majority_of {
         write_concern(None, members, &mut writer);
@@ -82,6 +87,7 @@ fn put_cluster_time(document: &[u8], writer: &mut DocWriter<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consistency::takes_snapshot;
     use bson::{Document, Timestamp, doc};
     use proptest::prelude::*;
 
@@ -133,6 +139,34 @@ mod tests {
             let wanted = doc! { "level": level, "afterClusterTime": at(7) };
             assert_eq!(read_concern_of(Some(own), true), wanted);
         }
+    }
+
+    #[test]
+    fn a_read_as_of_a_time_says_so_where_its_client_asks_for_nothing_more() {
+        let command =
+            |own: Document| bson::serialize_to_vec(&doc! { "find": "c", "readConcern": own }).unwrap();
+        let as_of = doc! { "level": "snapshot", "atClusterTime": at(7) };
+        for own in [
+            doc! {},
+            doc! { "level": "local" },
+            doc! { "level": "majority", "afterClusterTime": at(7) },
+            doc! { "level": "snapshot" },
+        ] {
+            assert!(takes_snapshot(&command(own.clone()), FLOOR), "{own}");
+            let change = Edit { reads_at: Some(FLOOR), is_snapshot: true, ..Edit::default() };
+            let edited = edited(doc! { "find": "c", "readConcern": own }, change);
+            assert_eq!(edited, doc! { "find": "c", "readConcern": as_of.clone() });
+        }
+        for own in [
+            doc! { "level": "linearizable" },
+            doc! { "level": "majority", "afterClusterTime": at(8) },
+            doc! { "level": "snapshot", "atClusterTime": at(3) },
+            doc! { "unheard": "of" },
+        ] {
+            assert!(!takes_snapshot(&command(own.clone()), FLOOR), "{own}");
+        }
+        assert!(takes_snapshot(&bson::serialize_to_vec(&doc! { "find": "c" }).unwrap(), FLOOR));
+        assert!(!takes_snapshot(&bson::serialize_to_vec(&doc! { "readConcern": 5 }).unwrap(), FLOOR));
     }
 
     #[test]

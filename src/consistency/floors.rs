@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::times::cluster_time;
+use crate::config::Level;
 
 /// Collections with a floor of their own. For one more the lowest that nobody uses goes into the floor that all share,
 /// which only makes reads wait for more, and for no more than that.
@@ -93,12 +94,19 @@ pub struct Touched {
     others: Vec<Arc<Floor>>,
     /// All of them: a transaction's commit, a dropped database.
     every: bool,
+    /// The highest level of any.
+    level: Level,
 }
 
 impl Touched {
-    /// All collections.
-    pub fn every() -> Touched {
-        Touched { every: true, ..Touched::default() }
+    /// All collections, of which the highest level is `level`.
+    pub fn every(level: Level) -> Touched {
+        Touched { every: true, level, ..Touched::default() }
+    }
+
+    /// The highest level of any of them.
+    pub fn level(&self) -> Level {
+        self.level
     }
 
     /// Whether there is none.
@@ -114,6 +122,7 @@ impl Touched {
     /// All of both.
     pub fn add(&mut self, other: &Touched) {
         self.every |= other.every;
+        self.level = self.level.max(other.level);
         for floor in other.each() {
             match self.first {
                 None => self.first = Some(floor.clone()),
@@ -129,12 +138,13 @@ impl Touched {
 }
 
 impl Floors {
-    /// Adds `database.collection` to `touched`.
-    pub fn touch(&self, database: &[u8], collection: &[u8], touched: &mut Touched) {
+    /// Adds `database.collection`, whose level is `level`, to `touched`.
+    pub fn touch(&self, database: &[u8], collection: &[u8], level: Level, touched: &mut Touched) {
         if touched.every || database.len() + 1 + collection.len() > NAME_MAX {
             return;
         }
         let floor = self.of(database, collection);
+        touched.level = touched.level.max(level);
         match touched.first {
             None => touched.first = Some(floor),
             Some(_) if touched.each().any(|known| Arc::ptr_eq(known, &floor)) => {}
@@ -209,7 +219,7 @@ mod tests {
 
     fn touched(floors: &Floors, names: &[&str]) -> Touched {
         let mut touched = Touched::default();
-        names.iter().for_each(|name| floors.touch(b"app", name.as_bytes(), &mut touched));
+        names.iter().for_each(|name| floors.touch(b"app", name.as_bytes(), Level::Causal, &mut touched));
         touched
     }
 
@@ -221,10 +231,10 @@ mod tests {
         floors.raise(&x, 5);
         floors.raise(&x, 3);
         assert_eq!((floors.floor(&x), floors.floor(&y), floors.floor(&both)), (5, 0, 5));
-        floors.raise(&Touched::every(), 4);
+        floors.raise(&Touched::every(Level::Causal), 4);
         assert_eq!((floors.floor(&x), floors.floor(&y), floors.highest()), (5, 4, 5));
-        assert_eq!(floors.floor(&Touched::every()), 5);
-        assert!(touched(&floors, &[]).is_empty() && !Touched::every().is_empty());
+        assert_eq!(floors.floor(&Touched::every(Level::Causal)), 5);
+        assert!(touched(&floors, &[]).is_empty() && !Touched::every(Level::Causal).is_empty());
     }
 
     #[test]

@@ -55,6 +55,15 @@ impl Tags {
         prefix.map_or(Level::Default, |(_, level)| *level)
     }
 
+    /// The highest level of any collection.
+    pub fn highest(&self) -> Level {
+        let levels = |tags: &OfDatabase| {
+            let prefixes = tags.prefixes.iter().map(|(_, level)| *level);
+            tags.exact.values().copied().chain(prefixes).max().unwrap_or_default()
+        };
+        self.0.values().map(levels).max().unwrap_or_default()
+    }
+
     /// Whether any collection of `database` may have a level.
     pub fn mention(&self, database: &[u8]) -> bool {
         self.0.contains_key(database)

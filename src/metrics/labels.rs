@@ -200,6 +200,16 @@ labels! {
         Transaction = "transaction",
     }
 
+    /// How an attempt at writing a set's horizon ended.
+    HorizonWrite "outcome" {
+        /// The register says what was to be published.
+        Written = "written",
+        /// Another torana had written it: once more.
+        Behind = "behind",
+        /// No answer, or no connection.
+        Failed = "failed",
+    }
+
     /// How the rest of an exchange ended whose client had left.
     OrphanEnd "end" {
         /// The reply came within the grace period and was thrown away.

@@ -12,6 +12,7 @@ mod age;
 mod builder;
 mod client;
 mod counts;
+mod horizon;
 mod labels;
 mod lanes;
 mod member;
@@ -32,7 +33,10 @@ use tracing::error;
 pub use age::Age;
 pub use client::ClientMetrics;
 pub use counts::{Counter, Durations};
-pub use labels::{CloseReason, Direction, EndReason, Label, MemberState, OrphanEnd, Outcome, TaggedKind};
+pub use horizon::HorizonMetrics;
+pub use labels::{
+    CloseReason, Direction, EndReason, HorizonWrite, Label, MemberState, OrphanEnd, Outcome, TaggedKind,
+};
 pub use member::MemberMetrics;
 pub use pool::{OrphanMetrics, PoolMetrics};
 pub use process::ProcessMetrics;
@@ -75,6 +79,13 @@ impl Metrics {
                 place.insert(metrics).clone()
             }
         }
+    }
+
+    /// The metrics of what the toranas of `set` share. Called once for each set.
+    pub fn horizon(&self, set: &str) -> Arc<HorizonMetrics> {
+        let metrics = Arc::new(HorizonMetrics::new(set));
+        self.register(metrics.group());
+        metrics
     }
 
     /// Takes the series of a member that is gone out of what is rendered. Whoever still holds its handles may go on

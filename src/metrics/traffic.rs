@@ -22,6 +22,12 @@ pub struct TrafficMetrics {
     pub server_latency: Histograms<Command>,
     /// Operations on tagged collections.
     pub tagged: Counters<TaggedKind>,
+    /// Operations on tagged collections whose outcome could not be published, and was not told.
+    pub unpublished: Counter,
+    /// Reads that went on to another member, as this one was behind.
+    pub members_behind: Counter,
+    /// Reads as of a published time that the member refused, and that were sent again.
+    pub snapshots_refused: Counter,
     /// Requests answered by torana itself.
     pub local_replies: Counters<Command>,
     /// Messages passed on to the other side.
@@ -62,6 +68,18 @@ impl TrafficMetrics {
             tagged: builder.counters(
                 "torana_tagged_operations_total",
                 "Operations that a collection's level was kept for",
+            ),
+            unpublished: builder.counter(
+                "torana_unpublished_total",
+                "Operations whose outcome could not be published, and was not told",
+            ),
+            members_behind: builder.counter(
+                "torana_reads_behind_total",
+                "Reads of tagged collections that found the member behind, and went on to another",
+            ),
+            snapshots_refused: builder.counter(
+                "torana_snapshots_refused_total",
+                "Reads as of a published time that the member refused; sent again as reads of a majority",
             ),
             local_replies: builder
                 .sparse_counters("torana_local_replies_total", "Requests answered by torana itself"),

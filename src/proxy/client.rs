@@ -63,6 +63,8 @@ pub struct Client {
     pub end_reason: Option<EndReason>,
     /// Whether its current request, which waits for a connection, has a reply. Here, as the session's future is small.
     pub wants_reply: bool,
+    /// What its set's horizon has to be proven after: see [`Horizon::prove`](crate::consistency::Horizon::prove).
+    pub arrived: u64,
     next_reply_id: i32,
     /// Made by the first reply that the client is slow to take, and used again.
     timer: Option<Pin<Box<Sleep>>>,
@@ -88,6 +90,7 @@ impl Client {
     /// A connection that was just accepted on `listener`.
     pub fn new(stream: TcpStream, listener: Arc<Listener>, entry: Arc<Entry>) -> Self {
         let pool = listener.member.pools.common_use();
+        let arrived = listener.member.set.horizon.arrives();
         Client {
             pool,
             stream,
@@ -106,6 +109,7 @@ impl Client {
             never_asks: false,
             end_reason: None,
             wants_reply: true,
+            arrived,
             next_reply_id: 0,
             timer: None,
             header_since: None,

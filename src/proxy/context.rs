@@ -1,9 +1,11 @@
 //! What a session is handed: the listener that it came in on, the member behind it, and what all share.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::Duration;
 
 use super::buffer::BufferPool;
@@ -19,10 +21,10 @@ use super::registry::Registry;
 use super::request_memory::RequestMemory;
 use super::transactions::Transactions;
 use crate::config::Limits;
-use crate::consistency::{Floors, Tags};
+use crate::consistency::{Floors, Horizon, Tags};
 use crate::metrics::MemberMetrics;
 use crate::server::Connector;
-use crate::topology::{self, GroupNames, Topology};
+use crate::topology::{self, GroupNames, MemberKind, Topology};
 
 /// The pool of a member's connections.
 pub type Pool = crate::pool::Pool<Connector>;
@@ -62,6 +64,21 @@ pub struct Set {
     pub tags: Tags,
     /// What has been told of those.
     pub floors: Floors,
+    /// What has been told through any torana.
+    pub horizon: Arc<Horizon>,
+    /// Its members that are served, each as long as it is.
+    pub served: ArcSwap<Vec<Weak<Member>>>,
+    /// Keeps the horizon in its register, as long as anyone holds the set: running operations outlive the listeners.
+    pub _keeper: JoinSet<()>,
+}
+
+impl Set {
+    /// The member that is primary, if there is one that is served.
+    pub fn primary(&self) -> Option<Arc<Member>> {
+        let served = self.served.load();
+        let mut members = served.iter().filter_map(Weak::upgrade);
+        members.find(|member| member.monitored.kind() == MemberKind::Primary)
+    }
 }
 
 /// One member of a set, as the message path needs it.
@@ -78,6 +95,8 @@ pub struct Member {
     pub cursors: AwaitingCursors,
     /// Its cursors that read more tagged collections than their getMores name.
     pub joins: Joins,
+    /// A time that it was found not to have reached; 0 if there is none, or it has reached it since.
+    pub missed: AtomicU64,
     /// Its fail points, as far as they are torana's.
     pub fail_points: FailPoints,
     /// How many writes run on whose clients left, of those that may.

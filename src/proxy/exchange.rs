@@ -248,23 +248,33 @@ pub async fn deliver(
     }
     count_reply(at, &reply);
     client.entry.enter(Phase::Writing);
-    let is_whole = reply.is_whole();
-    let is_clean = !is_whole || reply.buffer.len() == reply.header.length;
-    if !is_whole {
-        stream(at, client, &mut server, &mut reply, 0).await?;
-    }
     // Before the client has all of it: the connection may serve the next one meanwhile.
-    match is_clean {
-        true if is_whole => server.finish_at(reply.arrived),
-        true => check_in(server),
-        // Bytes that nobody asked for follow.
-        false => server.close(CloseReason::Protocol),
+    match reply.is_whole() {
+        true => give_back(server, &reply),
+        false => {
+            stream(at, client, &mut server, &mut reply, 0).await?;
+            check_in(server);
+        }
     }
     turn::to_send().await;
     client.write(reply.bytes()).await?;
+    passed_on(at, client, request, reply);
+    Ok(())
+}
+
+/// Gives back the connection that a reply came by of which all is here.
+pub fn give_back(server: Checkout, reply: &Reply) {
+    match reply.buffer.len() == reply.header.length {
+        true => server.finish_at(reply.arrived),
+        // Bytes that nobody asked for follow.
+        false => server.close(CloseReason::Protocol),
+    }
+}
+
+/// The client has all of the reply.
+pub fn passed_on(at: &Listener, client: &mut Client, request: &Request, reply: Reply) {
     client.reuse(reply.buffer);
     at.member.metrics.traffic.in_proxy.observe(request.received.elapsed());
-    Ok(())
 }
 
 /// Counts a reply that is passed on.

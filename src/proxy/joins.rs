@@ -1,10 +1,13 @@
-//! Cursors that read more tagged collections than the one that their getMores name: joins.
+//! Cursors on tagged collections of which more has to be known than what their getMores say: that they read further
+//! collections, that they show one time and nothing later, or that another member has them.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::time::{Duration, Instant};
 
+use super::context::Member;
+use crate::config::Level;
 use crate::consistency::Touched;
 
 /// Cursors remembered on a member by their use in one period; those of the period before are remembered beside them.
@@ -13,14 +16,32 @@ const REMEMBERED_MAX: usize = 10_000;
 /// The longest period, above the ten minutes after which a server ends a cursor that nobody uses.
 const PERIOD: Duration = Duration::from_secs(15 * 60);
 
+/// A cursor that was opened on tagged collections.
+#[derive(Debug, Clone, Default)]
+pub struct Opened {
+    /// Those that it reads.
+    pub touched: Touched,
+    /// It shows them as of one time, up to which everything is published.
+    pub is_snapshot: bool,
+    /// The member that has it, if that is not the one whose client opened it.
+    pub elsewhere: Option<Weak<Member>>,
+}
+
+impl Opened {
+    /// A cursor of which nothing is known: it may read anything.
+    fn unsure() -> Opened {
+        Opened { touched: Touched::every(Level::Linearizable), ..Opened::default() }
+    }
+}
+
 /// The cursors of one member.
 #[derive(Debug)]
 pub struct Joins(Mutex<Known>);
 
 #[derive(Debug)]
 struct Known {
-    now: HashMap<i64, Touched>,
-    before: HashMap<i64, Touched>,
+    now: HashMap<i64, Opened>,
+    before: HashMap<i64, Opened>,
     since: Instant,
     /// Until then a getMore may be of a cursor that was forgotten for want of room, or never known: it counts as one on
     /// every collection.
@@ -35,26 +56,26 @@ impl Default for Joins {
 }
 
 impl Joins {
-    /// The cursor `id` was opened on these; 0 is one that is at its end already, `None` one that is not known.
-    pub fn opened(&self, id: Option<i64>, touched: &Touched) {
+    /// The cursor `id` was opened so; 0 is one that is at its end already, `None` one that is not known.
+    pub fn opened(&self, id: Option<i64>, opened: Opened) {
         let mut known = self.locked();
         match id {
             Some(0) => {}
-            Some(id) => known.note(id, touched.clone()),
+            Some(id) => known.note(id, opened),
             None => known.is_unsure(),
         }
     }
 
-    /// What a getMore of the cursor `id` is about besides the collection that it names.
-    pub fn of(&self, id: i64) -> Option<Touched> {
+    /// What is known of the cursor `id`; `None` if its getMores name all that it reads.
+    pub fn of(&self, id: i64) -> Option<Opened> {
         let mut known = self.locked();
-        let touched = known.now.get(&id).or(known.before.get(&id)).cloned();
-        match touched {
-            Some(touched) => {
-                known.note(id, touched.clone());
-                Some(touched)
+        let opened = known.now.get(&id).or(known.before.get(&id)).cloned();
+        match opened {
+            Some(opened) => {
+                known.note(id, opened.clone());
+                Some(opened)
             }
-            None => known.unsure_until.filter(|until| *until > Instant::now()).map(|_| Touched::every()),
+            None => known.unsure_until.filter(|until| *until > Instant::now()).map(|_| Opened::unsure()),
         }
     }
 
@@ -71,7 +92,7 @@ impl Joins {
 }
 
 impl Known {
-    fn note(&mut self, id: i64, touched: Touched) {
+    fn note(&mut self, id: i64, opened: Opened) {
         let is_full = self.now.len() >= REMEMBERED_MAX;
         if is_full || self.since.elapsed() >= PERIOD {
             let forgets = is_full && !self.before.is_empty();
@@ -82,7 +103,7 @@ impl Known {
             }
         }
         self.before.remove(&id);
-        self.now.insert(id, touched);
+        self.now.insert(id, opened);
     }
 
     fn is_unsure(&mut self) {
@@ -95,23 +116,23 @@ mod tests {
     use super::*;
     use crate::consistency::Floors;
 
-    fn touched() -> Touched {
+    fn touched() -> Opened {
         let mut touched = Touched::default();
-        Floors::default().touch(b"app", b"x", &mut touched);
-        touched
+        Floors::default().touch(b"app", b"x", Level::Causal, &mut touched);
+        Opened { touched, ..Opened::default() }
     }
 
     fn is_every(joins: &Joins, id: i64) -> bool {
-        joins.of(id).is_some_and(|touched| touched.is_many())
+        joins.of(id).is_some_and(|opened| opened.touched.is_many())
     }
 
     #[tokio::test(start_paused = true)]
     async fn cursors_are_remembered_while_they_are_used_and_forgotten_once_they_must_be_gone() {
         let joins = Joins::default();
-        joins.opened(Some(7), &touched());
-        joins.opened(Some(0), &touched());
+        joins.opened(Some(7), touched());
+        joins.opened(Some(0), touched());
         assert!(joins.of(7).is_some() && joins.of(8).is_none() && joins.of(0).is_none());
-        joins.opened(Some(8), &touched());
+        joins.opened(Some(8), touched());
         for _ in 0..5 {
             tokio::time::advance(PERIOD).await;
             assert!(joins.of(7).is_some());
@@ -124,13 +145,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_had_no_room_or_was_not_seen_counts_as_a_join_of_all_for_a_while() {
         let joins = Joins::default();
-        (1..=2 * REMEMBERED_MAX as i64).for_each(|id| joins.opened(Some(id), &touched()));
-        assert!(joins.of(1).is_some_and(|touched| !touched.is_many()));
-        joins.opened(Some(i64::MAX), &touched());
+        (1..=2 * REMEMBERED_MAX as i64).for_each(|id| joins.opened(Some(id), touched()));
+        assert!(joins.of(1).is_some_and(|opened| !opened.touched.is_many()));
+        joins.opened(Some(i64::MAX), touched());
         assert!(is_every(&joins, 2) && !is_every(&joins, i64::MAX));
         tokio::time::advance(PERIOD).await;
         assert!(joins.of(2).is_none());
-        joins.opened(None, &touched());
+        joins.opened(None, touched());
         assert!(is_every(&joins, 2));
     }
 }

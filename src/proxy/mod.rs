@@ -23,6 +23,7 @@ mod orphan;
 mod own_command;
 mod pool_events;
 mod pools;
+mod published;
 mod reaper;
 mod refuse;
 mod registry;

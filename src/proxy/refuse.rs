@@ -25,6 +25,14 @@ pub async fn with(client: &mut Client, request: &Request, error: &CommandError) 
     }
 }
 
+/// Answers a request that was sent, in the place of its reply. One that wants none gets none.
+pub async fn in_place(client: &mut Client, request: &Request, error: &CommandError) -> Result<(), End> {
+    match request.has_reply() {
+        true => write(client, request.header, request.is_command, error).await,
+        false => Ok(()),
+    }
+}
+
 /// `is_command` tells an OP_QUERY that carries a command from one that reads a collection: they fail differently.
 async fn write(
     client: &mut Client,

@@ -2,11 +2,12 @@
 //! what the topology says, without touching clients of members that stay.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use anyhow::Context;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Duration, interval};
 
 use super::context::{Listener, Member, Set, Shared};
@@ -21,8 +22,9 @@ use super::pools::Pools;
 use super::reaper::{self, Reaping};
 use super::roster::{Roster, Served};
 use super::transactions::Transactions;
-use crate::config::{self, GroupConfig, PoolLimits, SetConfig};
-use crate::consistency::{Floors, Tags};
+use crate::config::{self, GroupConfig, Level, PoolLimits, SetConfig};
+use crate::consistency::horizon::{ZooKeeperOptions, keep};
+use crate::consistency::{Floors, Horizon, Tags};
 use crate::metrics::{EndReason, Metrics};
 use crate::pool::PoolOptions;
 use crate::server::Connector;
@@ -85,6 +87,7 @@ impl SetRunner {
         next_listener: Arc<AtomicU32>,
     ) -> SetRunner {
         let (topology, events) = Topology::start(topology_options(&config));
+        let (horizon, keeper) = horizon(&config, &topology, &metrics);
         let set = Arc::new(Set {
             name: config.name.clone(),
             transactions: Transactions::default(),
@@ -92,6 +95,9 @@ impl SetRunner {
             topology,
             tags: Tags::new(&config.tags),
             floors: Floors::default(),
+            horizon,
+            served: ArcSwap::default(),
+            _keeper: keeper,
         });
         let groups = config
             .groups
@@ -212,6 +218,8 @@ impl SetRunner {
             group.names.store(Arc::new(group.ports.names().with_own(own.clone())));
         }
         self.members.missing(&current).into_iter().for_each(|monitored| self.add(monitored));
+        let served = self.members.iter().map(|running| Arc::downgrade(&running.member)).collect();
+        self.set.served.store(Arc::new(served));
     }
 
     fn add(&mut self, monitored: Arc<topology::Member>) {
@@ -236,6 +244,7 @@ impl SetRunner {
             monitored,
             cursors: AwaitingCursors::default(),
             joins: Joins::default(),
+            missed: AtomicU64::new(0),
             fail_points: FailPoints::default(),
             drained: Count::default(),
             drained_max: (self.config.pool.max / 4).max(1),
@@ -304,6 +313,42 @@ impl SetRunner {
         let _ = self.listen().await;
         reaper::reap(&self.shared, &self.set);
     }
+}
+
+/// The set's horizon, and the task that keeps it, if any collection needs one.
+fn horizon(config: &SetConfig, topology: &Topology, metrics: &Metrics) -> (Arc<Horizon>, JoinSet<()>) {
+    let mut keeper = JoinSet::new();
+    let shares = Tags::new(&config.tags).highest() >= Level::Sequential;
+    let horizon = match (&config.zookeeper, shares) {
+        (Some(zookeeper), true) => {
+            let metrics = metrics.horizon(&config.name);
+            Arc::new(Horizon::shared(zookeeper.limits.wait_timeout, metrics))
+        }
+        (None, true) => {
+            tracing::warn!(
+                set = %config.name,
+                "sequential holds for the clients of this torana alone: name a ZooKeeper ensemble if the set has others"
+            );
+            Arc::new(Horizon::alone())
+        }
+        (_, false) => Arc::new(Horizon::alone()),
+    };
+    if let Some(zookeeper) = config.zookeeper.as_ref().filter(|_| horizon.is_shared()) {
+        let options = ZooKeeperOptions {
+            hosts: zookeeper.hosts.clone(),
+            root: zookeeper.root.clone(),
+            session_timeout: zookeeper.limits.session_timeout,
+            request_timeout: zookeeper.limits.request_timeout,
+        };
+        let topology = topology.clone();
+        // No member has anything later yet, and nobody was told of more than the members have.
+        let newest = move || {
+            let members = topology.members();
+            members.iter().filter_map(|member| member.operation_time()).max().unwrap_or(0)
+        };
+        keeper.spawn(keep(horizon.clone(), options, newest));
+    }
+    (horizon, keeper)
 }
 
 fn topology_options(config: &SetConfig) -> TopologyOptions {

@@ -2,16 +2,19 @@
 //! before anyone is told of their outcome.
 
 use std::cell::RefCell;
+use std::sync::{Arc, Weak};
 
 use super::awaiting;
 use super::client::Client;
-use super::context::{Checkout, Listener};
+use super::context::{Checkout, Listener, Member};
 use super::end::End;
 use super::exchange::{self, acquire, lane, send};
+use super::joins::Opened;
 use super::names::forbid_exhaust;
 use super::namespace::{namespace, namespaces_of_bulk, split};
 use super::notice::cursor_id;
 use super::orphan;
+use super::published::{self, Away};
 use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, ReplyError, receive};
@@ -78,6 +81,36 @@ pub struct Plan {
     touched: Touched,
     /// The getMores of the cursor that it opens do not name all of these.
     joins: bool,
+    /// What is known of the cursor that it continues.
+    continues: Option<Opened>,
+}
+
+/// How a request is sent.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    /// A read is sent at this time.
+    floor: u64,
+    /// It shows that time, and nothing later.
+    is_snapshot: bool,
+    /// It may be sent again, and to another member.
+    may_turn: bool,
+}
+
+/// What a read takes that is sent again: the request as it came.
+#[derive(Debug)]
+struct Kept {
+    request: Request,
+    message: Vec<u8>,
+}
+
+/// How an attempt ended.
+enum Attempted {
+    /// The client has what it gets.
+    Done,
+    /// The member does not read as of a time.
+    NoSnapshot(Kept),
+    /// The member is behind.
+    Behind(Kept, Arc<Member>),
 }
 
 /// What is done with `request` if the level of a collection has a say in it. Boxed, as every session would be larger
@@ -87,13 +120,19 @@ pub fn plan(at: &Listener, client: &Client, request: &Request) -> Option<Box<Pla
     if at.member.set.tags.is_empty() {
         return None;
     }
-    let (act, touched) = act(at, client, request)?;
+    let continues = request.cursor_id.and_then(|id| at.member.joins.of(id));
+    let (act, touched) = act(at, client, request, continues.as_ref())?;
     let joins =
         request.command.name() == "aggregate" && (touched.is_many() || !names_tagged(at, client, request));
-    Some(Box::new(Plan { act, touched, joins }))
+    Some(Box::new(Plan { act, touched, joins, continues }))
 }
 
-fn act(at: &Listener, client: &Client, request: &Request) -> Option<(Act, Touched)> {
+fn act(
+    at: &Listener,
+    client: &Client,
+    request: &Request,
+    continues: Option<&Opened>,
+) -> Option<(Act, Touched)> {
     let passes = matches!(
         request.route,
         Route::Forward | Route::GetMore | Route::NoReply | Route::Exhaust | Route::LegacyWrite
@@ -105,10 +144,10 @@ fn act(at: &Listener, client: &Client, request: &Request) -> Option<(Act, Touche
     let transactions = &at.member.set.transactions;
     if request.command.name() == "commitTransaction" {
         let is_tagged = request.transaction.is_none_or(|id| transactions.is_tagged(&id) != Some(false));
-        return is_tagged.then(|| (Act::Commit, Touched::every()));
+        return is_tagged.then(|| (Act::Commit, Touched::every(at.member.set.tags.highest())));
     }
     let role = Role::of(request.command, !request.is_read);
-    let touched = role.map_or(Touched::default(), |_| touched(at, client, request));
+    let touched = role.map_or(Touched::default(), |_| touched(at, client, request, continues));
     if !is_msg {
         let refuses = Act::Refuse("OP_MSG alone has read and write concerns");
         return (!touched.is_empty()).then_some((refuses, touched));
@@ -136,14 +175,15 @@ fn names_tagged(at: &Listener, client: &Client, request: &Request) -> bool {
 }
 
 /// The tagged collections that a request names.
-fn touched(at: &Listener, client: &Client, request: &Request) -> Touched {
+fn touched(at: &Listener, client: &Client, request: &Request, continues: Option<&Opened>) -> Touched {
     let set = &at.member.set;
     let message = client.message().get(..request.header.length).unwrap_or_default();
     let mut touched = Touched::default();
     let Some((database, collection)) = namespace(message, request) else { return touched };
     let mut touch = |database: &[u8], collection: &[u8]| {
-        if set.tags.level(database, collection) >= Level::Causal {
-            set.floors.touch(database, collection, &mut touched);
+        let level = set.tags.level(database, collection);
+        if level >= Level::Causal {
+            set.floors.touch(database, collection, level, &mut touched);
         }
     };
     let body = || unwrapped(message.get(request.body_at..).unwrap_or_default());
@@ -155,11 +195,11 @@ fn touched(at: &Listener, client: &Client, request: &Request) -> Touched {
         }),
         "getMore" => {
             touch(database, collection);
-            if let Some(joined) = request.cursor_id.and_then(|id| at.member.joins.of(id)) {
-                touched.add(&joined);
+            if let Some(opened) = continues {
+                touched.add(&opened.touched);
             }
         }
-        "dropDatabase" if set.tags.mention(database) => return Touched::every(),
+        "dropDatabase" if set.tags.mention(database) => return Touched::every(set.tags.highest()),
         "renameCollection" => {
             let to = find(body(), "to").and_then(|to| to.value.as_string_bytes()).unwrap_or_default();
             for (database, collection) in [collection, to].map(split) {
@@ -184,7 +224,7 @@ pub async fn run(
     mut request: Request,
     plan: Box<Plan>,
 ) -> Result<(), End> {
-    let Plan { act, touched, joins } = *plan;
+    let act = plan.act;
     if let Act::Refuse(why) = act {
         return refuse::with(client, &request, &cannot_keep(&request, why)).await;
     }
@@ -193,19 +233,100 @@ pub async fn run(
         forbid_exhaust(client, &mut request);
         request.route = if request.cursor_id.is_some() { Route::GetMore } else { Route::Forward };
     }
-    adapt(at, client, &mut request, act, &touched)?;
+    let shares = published::shares(&plan.touched);
+    if shares
+        && matches!(act, Act::Read | Act::Start)
+        && let Err(error) = published::prove(at, client, &plan.touched).await
+    {
+        return refuse::with(client, &request, &error).await;
+    }
+    let floor = published::floor(at, &plan.touched);
+    let may_turn = shares && act == Act::Read && !request.in_transaction && !request.has_checksum();
+    let is_snapshot = may_turn && published::is_snapshot(at, command(client, &request), &request, floor);
+    let way = Way { floor, is_snapshot, may_turn };
+    let elsewhere = match act {
+        Act::Read if may_turn => published::instead(at, floor),
+        Act::GetMore => {
+            plan.continues.as_ref().and_then(|opened| opened.elsewhere.as_ref()).and_then(Weak::upgrade)
+        }
+        _ => None,
+    };
+    let mut away = elsewhere.map(|member| Away::to(at, client, member));
+    let result = serve(at, client, request, &plan, way, &mut away).await;
+    if let Some(away) = away {
+        away.back(client);
+    }
+    result
+}
+
+/// Sends the request as often as it takes.
+async fn serve(
+    home: &Listener,
+    client: &mut Client,
+    mut request: Request,
+    plan: &Plan,
+    mut way: Way,
+    away: &mut Option<Away>,
+) -> Result<(), End> {
+    loop {
+        let at = away.as_ref().map_or(home, |away| &away.listener);
+        let kept = match attempt(at, home, client, request, plan, way).await? {
+            Attempted::Done => return Ok(()),
+            Attempted::NoSnapshot(kept) => {
+                at.member.metrics.traffic.snapshots_refused.inc();
+                way.is_snapshot = false;
+                kept
+            }
+            Attempted::Behind(kept, member) => {
+                *away = Some(Away::to(home, client, member));
+                kept
+            }
+        };
+        client.replace_message(0, &kept.message);
+        request = kept.request;
+    }
+}
+
+/// Sends the request to the member of `at`, and passes its reply on if that is the last word.
+async fn attempt(
+    at: &Listener,
+    home: &Listener,
+    client: &mut Client,
+    mut request: Request,
+    plan: &Plan,
+    way: Way,
+) -> Result<Attempted, End> {
+    let act = plan.act;
+    let kept = way.may_turn.then(|| {
+        let message = client.message().get(..request.header.length).unwrap_or_default().to_vec();
+        Kept { request, message }
+    });
+    adapt(at, client, &mut request, plan, way)?;
     if !request.has_reply() {
         unasked::ask_for_reply(client, &request);
     }
     let Some(mut server) = acquire(at, client, &request, lane(at, &request)).await? else {
-        return Ok(());
+        return Ok(Attempted::Done);
     };
     let id = send(at, client, &mut server, &request).await?;
-    if let Some(id) = request.transaction.filter(|_| request.in_transaction && !touched.is_empty()) {
+    let tagged = request.transaction.filter(|_| request.in_transaction && !plan.touched.is_empty());
+    if let Some(id) = tagged {
         at.member.set.transactions.touches_tagged(&id);
     }
     client.entry.enter(request.phase());
-    let reply = match receive(client, &mut server, id, None).await {
+    let received = match kept.is_some() && std::ptr::eq(at, home) {
+        true => match published::receive_or_turn(at, client, &mut server, id, way.floor).await {
+            Ok(received) => received,
+            Err(member) => {
+                // What it waits for may never come; a server that finds its client gone stops.
+                server.close(CloseReason::Abandoned);
+                let kept = kept.map(|kept| Attempted::Behind(kept, member));
+                return Ok(kept.unwrap_or(Attempted::Done));
+            }
+        },
+        false => receive(client, &mut server, id, None).await,
+    };
+    let reply = match received {
         Ok(Arrival::Reply(reply)) => reply,
         Ok(Arrival::ClientGone(partial)) => {
             orphan::adopt(at, server, &request, id, partial);
@@ -213,51 +334,166 @@ pub async fn run(
         }
         Err(error) => return Err(exchange::server_failed(at, client, server, &request, &error)),
     };
+    if let Some(kept) = kept.filter(|_| way.is_snapshot && published::is_refused(&reply)) {
+        exchange::give_back(server, &reply);
+        client.reuse(reply.buffer);
+        return Ok(Attempted::NoSnapshot(kept));
+    }
     let took = reply.arrived.saturating_duration_since(server.since());
     if request.route == Route::GetMore && took >= awaiting::SEEN_WAITING {
         awaiting::seen_waiting(at, &request, &reply);
     }
     at.member.metrics.traffic.server_latency.observe(request.command, took);
     // Again, as it may have come before the statement that began the transaction, on another connection.
-    if let Some(id) = request.transaction.filter(|_| request.in_transaction && !touched.is_empty()) {
+    if let Some(id) = tagged {
         at.member.set.transactions.touches_tagged(&id);
     }
-    if act.reveals() {
-        return deliver(at, client, server, &request, reply, Plan { act, touched, joins }).await;
+    let exchange = Exchange { at, home, request: &request, plan, way };
+    match () {
+        () if act.reveals() => exchange.deliver(client, server, reply).await?,
+        () if request.has_reply() => exchange::deliver(at, client, server, &request, reply, true).await?,
+        () => unasked::keep(at, client, server, &request, reply).await?,
     }
-    match request.has_reply() {
-        true => exchange::deliver(at, client, server, &request, reply, true).await,
-        false => unasked::keep(at, client, server, &request, reply).await,
-    }
+    Ok(Attempted::Done)
 }
 
-/// Passes a reply on, once its times are known and the floor is raised to them.
-async fn deliver(
-    at: &Listener,
-    client: &mut Client,
-    mut server: Checkout,
-    request: &Request,
-    mut reply: Reply,
-    plan: Plan,
-) -> Result<(), End> {
-    if !reply.is_whole() {
-        if let Some(tail_at) = tail_at(&reply) {
-            return deliver_large(at, client, server, request, reply, tail_at, plan).await;
+/// A request whose reply has come, and which may not be told before its time is known.
+#[derive(Clone, Copy)]
+struct Exchange<'a> {
+    at: &'a Listener,
+    /// The client's own listener.
+    home: &'a Listener,
+    request: &'a Request,
+    plan: &'a Plan,
+    way: Way,
+}
+
+impl Exchange<'_> {
+    /// Passes a reply on, once its times are known and the floor is raised to them.
+    async fn deliver(self, client: &mut Client, mut server: Checkout, mut reply: Reply) -> Result<(), End> {
+        let Exchange { at, request, .. } = self;
+        if !reply.is_whole() {
+            if let Some(tail_at) = tail_at(&reply) {
+                return self.deliver_large(client, server, reply, tail_at).await;
+            }
+            let Some(memory) = at.shared.reply_memory.try_take(reply.header.length) else {
+                server.close(CloseReason::Error);
+                let length = reply.header.length;
+                return Err(End::server(format!(
+                    "{}: no memory for a reply of {length} bytes",
+                    at.member.name
+                )));
+            };
+            client.holds(memory);
+            if let Err(error) = read_whole(&mut server, &mut reply).await {
+                return Err(exchange::server_failed(at, client, server, request, &error));
+            }
         }
-        let Some(memory) = at.shared.reply_memory.try_take(reply.header.length) else {
-            server.close(CloseReason::Error);
-            let length = reply.header.length;
-            return Err(End::server(format!("{}: no memory for a reply of {length} bytes", at.member.name)));
-        };
-        client.holds(memory);
-        if let Err(error) = read_whole(&mut server, &mut reply).await {
-            return Err(exchange::server_failed(at, client, server, request, &error));
+        let revealed = self.note(Times::read(reply.verdict().body.unwrap_or_default()), cursor_id(&reply));
+        if !request.has_reply() {
+            // Nobody is told, but whoever asks behind it is.
+            let told = self.tell(revealed).await;
+            unasked::keep(at, client, server, request, reply).await?;
+            return told.map_err(|error| End::server(error.to_string()));
+        }
+        exchange::note_outcome(at, client, request, &reply, server.generation());
+        if !request.has_checksum() {
+            Header::patch_response_to(reply.buffer.unread_mut(), request.header.request_id);
+        }
+        exchange::count_reply(at, &reply);
+        exchange::give_back(server, &reply);
+        if let Err(error) = self.tell(revealed).await {
+            client.reuse(reply.buffer);
+            return refuse::in_place(client, request, &published::untold(request, &error)).await;
+        }
+        if self.is_snapshot() {
+            published::strip(&mut reply);
+        }
+        client.entry.enter(Phase::Writing);
+        turn::to_send().await;
+        client.write(reply.bytes()).await?;
+        exchange::passed_on(at, client, request, reply);
+        Ok(())
+    }
+
+    /// Whether the reply shows one published time, and nothing later.
+    fn is_snapshot(self) -> bool {
+        let continued = self.plan.continues.as_ref().is_some_and(|opened| opened.is_snapshot);
+        self.way.is_snapshot || (self.plan.act == Act::GetMore && continued)
+    }
+
+    async fn tell(self, revealed: Option<u64>) -> Result<(), crate::consistency::Unpublished> {
+        match revealed {
+            Some(time) => published::tell(self.at, &self.plan.touched, time).await,
+            None => Ok(()),
         }
     }
-    note(at, request, &plan, Times::read(reply.verdict().body.unwrap_or_default()), cursor_id(&reply));
-    match request.has_reply() {
-        true => exchange::deliver(at, client, server, request, reply, true).await,
-        false => unasked::keep(at, client, server, request, reply).await,
+
+    /// Passes a reply that does not fit its buffer on as it comes, but for the end: a client is told nothing before it
+    /// has all of a message. One that wants none gets none.
+    async fn deliver_large(
+        self,
+        client: &mut Client,
+        mut server: Checkout,
+        mut reply: Reply,
+        tail_at: usize,
+    ) -> Result<(), End> {
+        let Exchange { at, request, .. } = self;
+        exchange::note_outcome(at, client, request, &reply, server.generation());
+        // Little stands before the documents: what matters there is copied, as the buffer goes on.
+        let front: Vec<u8> = front_document(reply.bytes().get(BODY_AT..).unwrap_or_default());
+        if !request.has_checksum() {
+            Header::patch_response_to(reply.buffer.unread_mut(), request.header.request_id);
+        }
+        if request.has_reply() {
+            exchange::count_reply(at, &reply);
+            client.entry.enter(Phase::Writing);
+            stream(at, client, &mut server, &mut reply, TAIL_MAX).await?;
+        } else if let Err(error) = skip(&mut server, &mut reply).await {
+            return Err(exchange::server_failed(at, client, server, request, &error));
+        }
+        let last = reply.buffer.unread();
+        let (documents, behind) =
+            last.split_at(last.len().saturating_sub(reply.header.length - tail_at).min(last.len()));
+        let tail = as_document(behind);
+        let revealed = self.note(Times::read(&front).and(Times::read(&tail)), id_before(documents));
+        exchange::check_in(server);
+        self.tell(revealed).await.map_err(|error| published::broken_off(&error))?;
+        if request.has_reply() {
+            turn::to_send().await;
+            client.write(reply.buffer.unread()).await?;
+        }
+        exchange::passed_on(at, client, request, reply);
+        Ok(())
+    }
+
+    /// Takes note of what the reply reveals: the time that has to be told of before it is passed on.
+    fn note(self, times: Times<'_>, cursor: Option<i64>) -> Option<u64> {
+        let Exchange { at, home, request, plan, .. } = self;
+        let (kind, revealed) = match plan.act {
+            Act::Start | Act::Continue | Act::Refuse(_) => return None,
+            Act::Commit => (TaggedKind::Transaction, times.revealed(true).filter(|_| !times.failed)),
+            Act::Write => (TaggedKind::Write, times.revealed(true)),
+            Act::Read | Act::GetMore => (TaggedKind::Read, times.revealed(false)),
+        };
+        at.member.metrics.traffic.tagged.inc(kind);
+        let is_away = !std::ptr::eq(at, home);
+        let is_known = plan.joins || self.is_snapshot() || is_away;
+        let opens_cursor = matches!(request.command.name(), "find" | "aggregate");
+        match (cursor, request.cursor_id) {
+            (Some(0), Some(id)) => home.member.joins.closed(id),
+            (id, None) if is_known && !times.failed && opens_cursor => {
+                let elsewhere = is_away.then(|| Arc::downgrade(&at.member));
+                let opened =
+                    Opened { touched: plan.touched.clone(), is_snapshot: self.is_snapshot(), elsewhere };
+                home.member.joins.opened(id, opened);
+            }
+            _ => {}
+        }
+        let time = revealed.filter(|_| !self.is_snapshot())?;
+        // Before the floor: whoever reads the floor finds a clock that is at least as late.
+        times.cluster_time.iter().for_each(|clock| at.member.set.floors.heard(clock));
+        Some(time)
     }
 }
 
@@ -270,45 +506,6 @@ fn tail_at(reply: &Reply) -> Option<usize> {
     let from_end = || cut.end.filter(|(key, _)| !Times::reads(key)).map(|(_, end)| BODY_AT + end);
     let tail_at = from_start.or_else(from_end)?;
     (fits(tail_at) && reply.header.opcode == Opcode::Msg).then_some(tail_at)
-}
-
-/// Passes a reply that does not fit its buffer on as it comes, but for the end: a client is told nothing before it has
-/// all of a message. One that wants none gets none.
-async fn deliver_large(
-    at: &Listener,
-    client: &mut Client,
-    mut server: Checkout,
-    request: &Request,
-    mut reply: Reply,
-    tail_at: usize,
-    plan: Plan,
-) -> Result<(), End> {
-    exchange::note_outcome(at, client, request, &reply, server.generation());
-    // Little stands before the documents: what matters there is copied, as the buffer goes on.
-    let front: Vec<u8> = front_document(reply.bytes().get(BODY_AT..).unwrap_or_default());
-    if !request.has_checksum() {
-        Header::patch_response_to(reply.buffer.unread_mut(), request.header.request_id);
-    }
-    if request.has_reply() {
-        exchange::count_reply(at, &reply);
-        client.entry.enter(Phase::Writing);
-        stream(at, client, &mut server, &mut reply, TAIL_MAX).await?;
-    } else if let Err(error) = skip(&mut server, &mut reply).await {
-        return Err(exchange::server_failed(at, client, server, request, &error));
-    }
-    let last = reply.buffer.unread();
-    let (documents, behind) =
-        last.split_at(last.len().saturating_sub(reply.header.length - tail_at).min(last.len()));
-    let tail = as_document(behind);
-    note(at, request, &plan, Times::read(&front).and(Times::read(&tail)), id_before(documents));
-    exchange::check_in(server);
-    if request.has_reply() {
-        turn::to_send().await;
-        client.write(reply.buffer.unread()).await?;
-    }
-    client.reuse(reply.buffer);
-    at.member.metrics.traffic.in_proxy.observe(request.received.elapsed());
-    Ok(())
 }
 
 /// The id of a cursor whose document ends with these bytes: `firstBatch` or `nextBatch` comes first, then `id` and `ns`
@@ -391,27 +588,30 @@ fn adapt(
     at: &Listener,
     client: &mut Client,
     request: &mut Request,
-    act: Act,
-    touched: &Touched,
+    plan: &Plan,
+    way: Way,
 ) -> Result<(), End> {
-    let set = &at.member.set;
+    let (act, set) = (plan.act, &at.member.set);
     let members = || Some(set.topology.members().len());
     let mut change = Edit::default();
     match act {
         // The server's own records are local.
         Act::Read if is_metadata(command(client, request)) => return Ok(()),
-        Act::Read => change.reads_at = Some(set.floors.floor(touched)),
+        Act::Read => {
+            change.reads_at = Some(way.floor);
+            change.is_snapshot = way.is_snapshot;
+        }
         Act::Write => change.majority_of = members(),
         Act::Commit => change.majority_of = members(),
         Act::Start => {
-            change.reads_at = Some(set.floors.highest()).filter(|floor| *floor > 0);
+            change.reads_at = Some(set.floors.highest().max(way.floor)).filter(|floor| *floor > 0);
             change.starts_transaction = true;
         }
         Act::GetMore | Act::Continue | Act::Refuse(_) => return Ok(()),
     }
     // An aggregate that writes reads as well.
     if act == Act::Write && request.command.name() == "aggregate" && !is_metadata(command(client, request)) {
-        change.reads_at = Some(set.floors.floor(touched));
+        change.reads_at = Some(way.floor);
     }
     if change.reads_at.is_none() && change.majority_of.is_none() {
         return Ok(());
@@ -436,26 +636,4 @@ fn adapt(
         // It was read as a document before.
         done.map_err(|error| End::because(EndReason::ProtocolError, error.to_string()))
     })
-}
-
-/// Raises the floor to what the reply reveals.
-fn note(at: &Listener, request: &Request, plan: &Plan, times: Times<'_>, cursor: Option<i64>) {
-    let Plan { act, touched, joins } = plan;
-    let (kind, revealed) = match act {
-        Act::Start | Act::Continue | Act::Refuse(_) => return,
-        Act::Commit => (TaggedKind::Transaction, times.revealed(true).filter(|_| !times.failed)),
-        Act::Write => (TaggedKind::Write, times.revealed(true)),
-        Act::Read | Act::GetMore => (TaggedKind::Read, times.revealed(false)),
-    };
-    at.member.metrics.traffic.tagged.inc(kind);
-    match (cursor, request.cursor_id) {
-        (Some(0), Some(id)) => at.member.joins.closed(id),
-        (id, None) if *joins && !times.failed => at.member.joins.opened(id, touched),
-        _ => {}
-    }
-    let Some(time) = revealed else { return };
-    let floors = &at.member.set.floors;
-    // Before the floor: whoever reads the floor finds a clock that is at least as late.
-    times.cluster_time.iter().for_each(|clock| floors.heard(clock));
-    floors.raise(touched, time);
 }

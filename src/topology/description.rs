@@ -131,6 +131,8 @@ pub struct ServerDescription {
     pub topology_version: Option<TopologyVersion>,
     /// `lastWrite.lastWriteDate`, milliseconds since 1970.
     pub last_write_millis: Option<i64>,
+    /// `lastWrite.majorityOpTime.ts`: the latest time that it knows a majority to have.
+    pub majority_time: Option<u64>,
     /// `operationTime`: seconds in the upper half, increment in the lower.
     pub operation_time: Option<u64>,
     /// `localTime`, milliseconds since 1970.
@@ -199,6 +201,9 @@ impl ServerDescription {
             }
             b"lastWrite" => {
                 self.last_write_millis = inside("lastWriteDate").and_then(|date| date.value.as_date_millis());
+                let majority = inside("majorityOpTime").and_then(|time| time.value.as_document());
+                let time = majority.and_then(|time| crate::doc::find(time, "ts"));
+                self.majority_time = time.and_then(|time| time.value.as_timestamp());
             }
             b"operationTime" => self.operation_time = value.as_timestamp(),
             b"localTime" => self.local_time_millis = value.as_date_millis(),

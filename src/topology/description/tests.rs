@@ -35,7 +35,8 @@ fn the_fields_of_a_primary_are_read() {
         "isWritablePrimary": true, "setName": "rs0", "setVersion": 3, "electionId": id, "me": "A:1", "primary": "A:1",
         "hosts": ["A:1", "b:2"], "passives": ["c:3"], "arbiters": ["d:4"],
         "topologyVersion": { "processId": process, "counter": 6i64 },
-        "lastWrite": { "lastWriteDate": bson::DateTime::from_millis(77) }, "operationTime": bson::Timestamp { time: 2, increment: 3 },
+        "lastWrite": { "lastWriteDate": bson::DateTime::from_millis(77),
+            "majorityOpTime": { "ts": bson::Timestamp { time: 2, increment: 1 }, "t": 1i64 } }, "operationTime": bson::Timestamp { time: 2, increment: 3 },
         "minWireVersion": 0, "maxWireVersion": 17, "helloOk": true,
     });
     assert_eq!(read.election_id.unwrap().term(), Some(5));

@@ -1,0 +1,296 @@
+//! The horizon: the latest time that anyone was told of through any torana of a set.
+//!
+//! One register, shared by all toranas, which only rises. Whatever is acknowledged or returned to a client of a
+//! `sequential` collection is published first: the register is at or above its time. So a read that is sent *as of* a
+//! published time shows nothing that others could miss, whatever member answers it and whatever fails later, and needs no
+//! look at the register. A client that is new to a torana waits until that torana has proven its horizon, and sees at
+//! least what it was told elsewhere. `tests/horizon_model` searches this protocol, with each rule taken away.
+//!
+//! [`Horizon`] is what the message path sees; one task ([`keep`]) has the session with ZooKeeper, and makes one
+//! compare-and-set at a time for all who wait. Without ZooKeeper a torana is alone with its set: its own memory is the
+//! register, and everything is published as soon as it is told.
+
+mod zookeeper;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::{Duration, Instant, timeout_at};
+
+use crate::metrics::{HorizonMetrics, HorizonWrite};
+
+pub use zookeeper::{Attempt, MarkError, ZooKeeper, ZooKeeperOptions, keep};
+
+/// After so long without a published time the horizon is no longer young: a read then shows what a majority has by now,
+/// and publishes it, so that what bypasses torana is seen soon as well.
+const YOUNG: Duration = Duration::from_secs(1);
+
+/// What has been published. All calls are cancel safe: what was cancelled may or may not be published, which does no
+/// harm.
+#[derive(Debug)]
+pub struct Horizon {
+    /// Counts what is shared with other toranas; `None` if there are none.
+    shared: Option<Arc<HorizonMetrics>>,
+    /// How long a client waits for the register.
+    limit: Duration,
+    /// What is to be published.
+    wanted: AtomicU64,
+    /// Everything up to here is.
+    published: AtomicU64,
+    /// The horizon as it was last proven, by a write of torana's own to the register.
+    proven: AtomicU64,
+    /// Proofs asked for, and the last one that was given, by number.
+    asked: AtomicU64,
+    given: AtomicU64,
+    /// There is something for the keeper to do.
+    work: Notify,
+    /// Something was published or proven, or an attempt failed.
+    news: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Why the last attempt failed, since the last that did not.
+    trouble: Option<String>,
+    /// When a published time rose last, or was found to be the newest.
+    risen: Instant,
+}
+
+/// Why something is not published, or the horizon not proven.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("ZooKeeper did not take it within {waited:?}: {cause}")]
+pub struct Unpublished {
+    /// How long it was waited for.
+    pub waited: Duration,
+    /// What went wrong last.
+    pub cause: String,
+}
+
+impl Horizon {
+    /// That of a torana which is alone with its set.
+    pub fn alone() -> Horizon {
+        Horizon::new(None, Duration::ZERO)
+    }
+
+    /// One that [`keep`] keeps in a register; clients wait for that for at most `limit`.
+    pub fn shared(limit: Duration, metrics: Arc<HorizonMetrics>) -> Horizon {
+        Horizon::new(Some(metrics), limit)
+    }
+
+    fn new(shared: Option<Arc<HorizonMetrics>>, limit: Duration) -> Horizon {
+        Horizon {
+            shared,
+            limit,
+            wanted: AtomicU64::new(0),
+            published: AtomicU64::new(0),
+            proven: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            given: AtomicU64::new(0),
+            work: Notify::new(),
+            news: Notify::new(),
+            state: Mutex::new(State { trouble: None, risen: Instant::now() }),
+        }
+    }
+
+    /// Whether other toranas see it.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// The time that a read has to be sent at, whatever this torana itself has told; 0 for none. Everything up to it is
+    /// published.
+    pub fn proven(&self) -> u64 {
+        self.proven.load(Ordering::Acquire)
+    }
+
+    /// Whether a time was published lately: see [`YOUNG`].
+    pub fn is_young(&self) -> bool {
+        self.locked().risen.elapsed() < YOUNG
+    }
+
+    /// What a connection that comes now has to hand to [`Horizon::prove`].
+    pub fn arrives(&self) -> u64 {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Whether the horizon was proven since a connection came.
+    pub fn is_proven_since(&self, arrived: u64) -> bool {
+        !self.is_shared() || self.given.load(Ordering::Acquire) > arrived
+    }
+
+    /// Waits until the horizon was proven after a connection came. One proof serves all who came before it was begun.
+    pub async fn prove(&self, arrived: u64) -> Result<(), Unpublished> {
+        if self.is_proven_since(arrived) {
+            return Ok(());
+        }
+        self.asked.fetch_max(arrived + 1, Ordering::AcqRel);
+        self.until(|| self.is_proven_since(arrived)).await
+    }
+
+    /// Waits until everything up to `time` is published.
+    pub async fn publish(&self, time: u64) -> Result<(), Unpublished> {
+        if self.published.load(Ordering::Acquire) >= time {
+            self.locked().risen = Instant::now();
+            return Ok(());
+        }
+        let Some(metrics) = &self.shared else {
+            self.published.fetch_max(time, Ordering::AcqRel);
+            return Ok(());
+        };
+        let began = Instant::now();
+        self.wanted.fetch_max(time, Ordering::AcqRel);
+        let published = self.until(|| self.published.load(Ordering::Acquire) >= time).await;
+        metrics.waits.observe(began.elapsed());
+        published
+    }
+
+    async fn until(&self, is_done: impl Fn() -> bool) -> Result<(), Unpublished> {
+        let deadline = Instant::now() + self.limit;
+        loop {
+            let mut news = std::pin::pin!(self.news.notified());
+            // Before the look, so that nothing comes between the two.
+            news.as_mut().enable();
+            if is_done() {
+                return Ok(());
+            }
+            self.work.notify_one();
+            if timeout_at(deadline, news).await.is_err() {
+                let trouble = self.locked().trouble.clone();
+                let cause = trouble.unwrap_or_else(|| "it does not answer".to_owned());
+                return Err(Unpublished { waited: self.limit, cause });
+            }
+        }
+    }
+
+    /// Whether nothing could be published lately.
+    fn is_troubled(&self) -> bool {
+        self.locked().trouble.is_some()
+    }
+
+    fn has_work(&self) -> bool {
+        let is_wanted = self.wanted.load(Ordering::Acquire) > self.published.load(Ordering::Acquire);
+        is_wanted || self.asked.load(Ordering::Acquire) > self.given.load(Ordering::Acquire)
+    }
+
+    /// What the register has to say next: never less than what is known.
+    fn target(&self) -> u64 {
+        self.wanted.load(Ordering::Acquire).max(self.published.load(Ordering::Acquire))
+    }
+
+    /// The register was seen to say `time`: it may be old, so that it proves nothing, but all up to it is published.
+    fn saw(&self, time: u64) {
+        self.published.fetch_max(time, Ordering::AcqRel);
+        self.shared.iter().for_each(|metrics| metrics.writes.inc(HorizonWrite::Behind));
+        self.news.notify_waiters();
+    }
+
+    /// A write of the register is about to be sent: the number of the proof that it is, for all who have come so far.
+    fn begins(&self) -> u64 {
+        self.asked.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The register says `time`, and it was this torana that wrote it, after proof `number` was asked for.
+    fn wrote(&self, time: u64, number: u64) {
+        let was = self.published.fetch_max(time, Ordering::AcqRel);
+        let now = Instant::now();
+        let mut state = self.locked();
+        state.trouble = None;
+        if time > was.max(self.proven.fetch_max(time, Ordering::AcqRel)) {
+            state.risen = now;
+        }
+        drop(state);
+        if let Some(metrics) = &self.shared {
+            metrics.kept.set(1);
+            metrics.age.touch();
+            metrics.writes.inc(HorizonWrite::Written);
+        }
+        // After the horizon: who sees the number reads a horizon that is as new.
+        self.given.fetch_max(number, Ordering::AcqRel);
+        self.news.notify_waiters();
+    }
+
+    fn failed(&self, cause: String) {
+        if let Some(metrics) = &self.shared {
+            metrics.kept.set(0);
+            metrics.writes.inc(HorizonWrite::Failed);
+        }
+        self.locked().trouble = Some(cause);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn shared() -> Horizon {
+        Horizon::shared(Duration::from_secs(1), Metrics::new().horizon("rs0"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_alone_publishes_at_once_and_is_always_proven() {
+        let horizon = Horizon::alone();
+        assert!(horizon.is_proven_since(horizon.arrives()));
+        horizon.publish(7).await.unwrap();
+        assert_eq!((horizon.proven(), horizon.target()), (0, 7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_came_before_a_write_was_begun_is_served_by_it_and_others_are_not() {
+        let horizon = Arc::new(shared());
+        let (first, second) = (horizon.arrives(), horizon.arrives());
+        let waiting = |arrived| {
+            let horizon = horizon.clone();
+            tokio::spawn(async move { horizon.prove(arrived).await })
+        };
+        let (one, two) = (waiting(first), waiting(second));
+        tokio::task::yield_now().await;
+        // The keeper begins a write; meanwhile a third comes.
+        assert!(horizon.has_work());
+        let number = horizon.begins();
+        let third = horizon.arrives();
+        horizon.wrote(5, number);
+        assert_eq!((one.await.unwrap(), two.await.unwrap()), (Ok(()), Ok(())));
+        assert!(!horizon.is_proven_since(third) && horizon.proven() == 5);
+        let refused = horizon.prove(third).await.unwrap_err();
+        assert!(refused.to_string().contains("within 1s: it does not answer"), "{refused}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_seen_is_published_but_proves_nothing() {
+        let horizon = Arc::new(shared());
+        let waiting = horizon.clone();
+        let waiting = tokio::spawn(async move { waiting.publish(9).await });
+        tokio::task::yield_now().await;
+        horizon.saw(9);
+        let began = Instant::now();
+        assert_eq!((waiting.await.unwrap(), began.elapsed()), (Ok(()), Duration::ZERO), "at once");
+        assert_eq!((horizon.proven(), horizon.target(), horizon.has_work()), (0, 9, false));
+        horizon.failed("no quorum".to_owned());
+        let refused = horizon.publish(10).await.unwrap_err();
+        assert_eq!(refused.cause, "no quorum");
+        assert_eq!(horizon.target(), 10);
+        horizon.wrote(10, 0);
+        assert_eq!((horizon.publish(10).await, horizon.is_troubled()), (Ok(()), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_grows_old_unless_it_rises_or_is_found_to_be_the_newest() {
+        let horizon = shared();
+        assert!(horizon.is_young());
+        tokio::time::advance(YOUNG).await;
+        horizon.wrote(0, 1);
+        assert!(!horizon.is_young(), "a proof says nothing new");
+        horizon.wrote(3, 1);
+        assert!(horizon.is_young());
+        tokio::time::advance(YOUNG).await;
+        horizon.publish(3).await.unwrap();
+        assert!(horizon.is_young());
+    }
+}

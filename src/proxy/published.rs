@@ -1,0 +1,253 @@
+//! What `sequential` adds to an exchange: the proof that a client which is new here waits for, reads as of a published
+//! time, the member that answers in the place of one that is behind, and the publishing before anyone is told.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arc_swap::ArcSwapOption;
+use tokio::time::{Duration, Instant, sleep};
+
+use super::client::Client;
+use super::context::{Checkout, Listener, Member};
+use super::end::End;
+use super::pools::PoolUse;
+use super::registry::Phase;
+use super::reply::{Arrival, Reply, ReplyError, receive};
+use super::request::Request;
+use crate::config::Level;
+use crate::consistency::{Touched, Unpublished, is_metadata, takes_snapshot};
+use crate::doc::{Element, document_length, find};
+use crate::rewrite::{CommandError, ErrorCode, Labels};
+use crate::topology::MemberKind;
+use crate::wire::{Header, Opcode};
+
+/// The first maxWireVersion of servers that read as of a time outside of transactions (5.0).
+const SNAPSHOT_FIRST: i64 = 13;
+
+/// How long a read waits for a member before that is asked how far it is, and then for what it says.
+const PATIENCE: Duration = Duration::from_millis(25);
+
+/// Errors of a read as of a time that a read of a majority would not have (6.0.5): SnapshotTooOld, SnapshotUnavailable
+/// (a collection that was made anew since, or one that is capped), InvalidOptions.
+const NO_SNAPSHOT: [i64; 3] = [239, 246, 72];
+
+/// Where the body of an OP_MSG begins: header, flag bits, kind.
+const BODY_AT: usize = 21;
+
+/// Whether what is told of these has to be published first.
+pub fn shares(touched: &Touched) -> bool {
+    touched.level() >= Level::Sequential
+}
+
+/// Waits until what `client` was told through other toranas is known here: once for each connection, or before each read
+/// of a collection that is linearizable.
+pub async fn prove(at: &Listener, client: &mut Client, touched: &Touched) -> Result<(), CommandError> {
+    let horizon = &at.member.set.horizon;
+    let since = match touched.level() {
+        Level::Linearizable => horizon.arrives(),
+        _ => client.arrived,
+    };
+    if horizon.is_proven_since(since) {
+        return Ok(());
+    }
+    client.entry.enter(Phase::Queueing);
+    horizon.prove(since).await.map_err(|error| {
+        let what = format_args!("what was told through other toranas is not known: {error}");
+        CommandError::of_torana(
+            ErrorCode::EXCEEDED_TIME_LIMIT,
+            what,
+            "try again; other collections are served",
+        )
+    })
+}
+
+/// The time that a read has to be sent at.
+pub fn floor(at: &Listener, touched: &Touched) -> u64 {
+    let set = &at.member.set;
+    let told = set.floors.floor(touched);
+    match shares(touched) {
+        true => told.max(set.horizon.proven()),
+        false => told,
+    }
+}
+
+/// Whether the read is sent *as of* its floor: all that it shows is published then.
+pub fn is_snapshot(at: &Listener, command: &[u8], request: &Request, floor: u64) -> bool {
+    let horizon = &at.member.set.horizon;
+    let hello = at.member.monitored.hello.latest();
+    horizon.is_shared()
+        && horizon.is_young()
+        && floor > 0
+        && matches!(request.command.name(), "find" | "aggregate" | "distinct")
+        && hello.is_some_and(|hello| hello.description.max_wire_version >= SNAPSHOT_FIRST)
+        && !is_metadata(command)
+        && takes_snapshot(command, floor)
+}
+
+/// Whether a read as of a time was refused for no fault of the client's: one of a majority may do.
+pub fn is_refused(reply: &Reply) -> bool {
+    let verdict = reply.verdict();
+    let code = verdict.body.filter(|_| !verdict.ok).and_then(|body| find(body, "code"));
+    code.and_then(|code| code.value.as_i64()).is_some_and(|code| NO_SNAPSHOT.contains(&code))
+}
+
+/// Takes the time of its snapshot out of a reply: nobody asked for it. One that does not fit its buffer keeps it.
+pub fn strip(reply: &mut Reply) {
+    const KEY: &str = "atClusterTime";
+    if !reply.is_whole() || reply.header.opcode != Opcode::Msg {
+        return;
+    }
+    let Some(body) = reply.bytes().get(BODY_AT..) else { return };
+    let place = |element: &Element<'_>, from: usize| from + element.at..from + element.at + element.raw.len();
+    // In `cursor`, or beside `values`.
+    let cursor = find(body, "cursor").and_then(|cursor| {
+        let inner = cursor.value.as_document()?;
+        let from = cursor.at + cursor.raw.len() - inner.len();
+        let time = find(inner, KEY)?;
+        Some((place(&time, from), Some(from)))
+    });
+    let Some((range, parent)) = cursor.or_else(|| find(body, KEY).map(|time| (place(&time, 0), None))) else {
+        return;
+    };
+    let less = range.len();
+    reply.buffer.splice(BODY_AT + range.start..BODY_AT + range.end, &[], 0);
+    reply.header.length -= less;
+    let Some(message) = reply.buffer.unread_mut().get_mut(..reply.header.length) else { return };
+    Header::patch_length(message);
+    for at in [Some(0), parent].into_iter().flatten() {
+        if let Some(document) = message.get_mut(BODY_AT + at..)
+            && let Some(length) = document.get_mut(..4)
+        {
+            let old = i32::from_le_bytes([length[0], length[1], length[2], length[3]]);
+            length.copy_from_slice(&(old - less as i32).to_le_bytes());
+        }
+    }
+    debug_assert!(document_length(&message[BODY_AT..]).is_ok());
+}
+
+/// Another member that serves a request in the place of the client's own.
+#[derive(Debug)]
+pub struct Away {
+    /// Its listener, as it were.
+    pub listener: Listener,
+    home: PoolUse,
+}
+
+impl Away {
+    /// Has `member` serve what comes next of `client`.
+    pub fn to(at: &Listener, client: &mut Client, member: Arc<Member>) -> Away {
+        let pool = match client.application() {
+            Some(application) => member.pools.of(application),
+            None => member.pools.common_use(),
+        };
+        let listener = Listener {
+            id: at.id,
+            shared: at.shared.clone(),
+            member,
+            names: at.names.clone(),
+            hello: ArcSwapOption::empty(),
+            reply_timeout: at.reply_timeout,
+        };
+        Away { listener, home: std::mem::replace(&mut client.pool, pool) }
+    }
+
+    /// Its own member serves it again.
+    pub fn back(self, client: &mut Client) {
+        client.pool = self.home;
+    }
+}
+
+/// The member that answers for `at`'s, if that is known to be behind `floor`.
+pub fn instead(at: &Listener, floor: u64) -> Option<Arc<Member>> {
+    let member = &at.member;
+    let missed = member.missed.load(Ordering::Acquire);
+    if missed == 0 || floor == 0 {
+        return None;
+    }
+    let reached = reached(member, None).unwrap_or(0);
+    if reached >= missed {
+        member.missed.store(0, Ordering::Release);
+    }
+    if reached >= floor { None } else { other(at) }
+}
+
+/// Another member that is likely to be up to date: the primary.
+fn other(at: &Listener) -> Option<Arc<Member>> {
+    at.member.set.primary().filter(|primary| !Arc::ptr_eq(primary, &at.member))
+}
+
+/// The latest time that a majority has as far as the member knows, by a hello that was asked for at `since` or later.
+fn reached(member: &Member, since: Option<Instant>) -> Option<u64> {
+    let hello = member.monitored.hello.latest()?;
+    let is_new = since.is_none_or(|since| hello.asked.is_some_and(|asked| asked >= since));
+    hello.description.majority_time.filter(|_| is_new)
+}
+
+/// Waits for the reply to a read that was sent at `floor`. `Err`: the member has not reached that, and another is to be
+/// asked. The connection is out of step then.
+pub async fn receive_or_turn(
+    at: &Listener,
+    client: &mut Client,
+    server: &mut Checkout,
+    id: i32,
+    floor: u64,
+) -> Result<Result<Arrival, ReplyError>, Arc<Member>> {
+    let is_primary = at.member.monitored.kind() == MemberKind::Primary;
+    let other = if is_primary || floor == 0 { None } else { other(at) };
+    let Some(other) = other else { return Ok(receive(client, server, id, None).await) };
+    let mut receiving = pin!(receive(client, server, id, None));
+    tokio::select! {
+        biased;
+        received = &mut receiving => return Ok(received),
+        () = sleep(PATIENCE) => {}
+    }
+    loop {
+        let asked = Instant::now();
+        at.member.monitored.request_check();
+        tokio::select! {
+            biased;
+            received = &mut receiving => return Ok(received),
+            () = sleep(PATIENCE) => {}
+        }
+        match reached(&at.member, Some(asked)) {
+            // It is slow for another reason.
+            Some(reached) if reached >= floor => return Ok(receiving.await),
+            Some(_) => break,
+            None => {}
+        }
+    }
+    at.member.missed.fetch_max(floor, Ordering::AcqRel);
+    at.member.metrics.traffic.members_behind.inc();
+    Err(other)
+}
+
+/// Publishes `time`, if that has to be, and raises the floors: after it, the client may be told.
+pub async fn tell(at: &Listener, touched: &Touched, time: u64) -> Result<(), Unpublished> {
+    let set = &at.member.set;
+    if shares(touched) {
+        set.horizon.publish(time).await.inspect_err(|_| at.member.metrics.traffic.unpublished.inc())?;
+    }
+    set.floors.raise(touched, time);
+    Ok(())
+}
+
+/// What a client is told in the place of an outcome that could not be published.
+pub fn untold(request: &Request, error: &Unpublished) -> CommandError {
+    let what = format_args!("the outcome of {} cannot be told: {error}", request.command.name());
+    let is_write = !request.is_read;
+    let next = match is_write {
+        true => "it was made on the servers: find out, or send it again with the same txnNumber",
+        false => "try again; other collections are served",
+    };
+    let error = CommandError::of_torana(ErrorCode::EXCEEDED_TIME_LIMIT, what, next);
+    match is_write && request.transaction.is_some() {
+        true => error.labelled(Labels::RETRYABLE_WRITE),
+        false => error,
+    }
+}
+
+/// The same where part of the reply was passed on already: the connection ends.
+pub fn broken_off(error: &Unpublished) -> End {
+    End::server(format!("a large reply broken off: {error}"))
+}
