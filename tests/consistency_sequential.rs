@@ -365,3 +365,84 @@ fn reads_are_sent_as_of_what_was_published_and_counts_behind_it() {
     client.run("app", doc! { "find": "plain", "readConcern": { "level": "local" } });
     assert_eq!(seen("find"), doc! { "level": "local" });
 }
+
+/// What `torana` prints, and whether it succeeded.
+fn run(arguments: &[&str]) -> (bool, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_torana")).args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Bytes that are not torana's, in the place of a node's.
+fn overwrite(host: &str, path: &str, data: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = zookeeper_async::ZooKeeper::connect(host, Duration::from_secs(5), |_| {}).await.unwrap();
+        client.set_data(path, data.to_vec(), None).await.unwrap();
+        client.close().await.unwrap();
+    });
+}
+
+#[test]
+fn tags_are_taken_up_while_toranas_run_and_what_is_not_understood_changes_nothing() {
+    let zookeeper = Ensemble::of(1);
+    let fake = FakeServer::answering();
+    let hosts = zookeeper.hosts().join(",");
+    let config = format!("[tags]\n\"app.fixed\" = \"causal\"\n[zookeeper]\nhosts = \"{hosts}\"\n");
+    let toranas = [0, 1].map(|_| torana_with(&fake.uri(), &config));
+    let mut clients = toranas.each_ref().map(|torana| torana.client_of(fake.address()));
+    let set = "rs0";
+    let place = format!("{hosts}/torana/{set}");
+    let tag = |arguments: &[&str]| run(&[&["tag"], arguments, &["--zookeeper", &place]].concat());
+    let mut concern = |collection: &str| {
+        clients.each_mut().map(|client| {
+            client.run("app", doc! { "insert": collection, "documents": [{ "a": 1 }] });
+            let insert = fake.requests("insert").pop().unwrap().message.body();
+            insert
+                .get_document("writeConcern")
+                .is_ok_and(|concern| concern.get_str("w").unwrap() == "majority")
+        })
+    };
+    assert_eq!((concern("live"), concern("fixed")), ([false; 2], [true; 2]));
+    assert_eq!(tag(&["app.live", "causal"]), (true, "app.live causal\n".to_owned()));
+    assert_eq!(tag(&["app.fixed", "default"]).1, "app.fixed default\napp.live causal\n");
+    wait_until("both take it up", Duration::from_secs(2), || concern("live") == [true; 2]);
+    assert_eq!(concern("fixed"), [false; 2]);
+    assert_eq!(run(&["tags", "--zookeeper", &place]).1, "app.fixed default\napp.live causal\n");
+
+    overwrite(&hosts, &format!("/torana/{set}/tags"), b"torana tags 1\napp.live=a level of later\n");
+    wait_until("it is said", Duration::from_secs(2), || toranas[0].log().contains("the tags of before stay"));
+    assert_eq!((concern("live"), concern("fixed")), ([true; 2], [false; 2]));
+    let (ended, text) = tag(&["app.more", "causal"]);
+    assert!(!ended && text.contains("a tag in ZooKeeper is not understood"), "{text}");
+    overwrite(&hosts, &format!("/torana/{set}/tags"), b"torana tags 1\napp.live=causal\n");
+    assert_eq!(tag(&["app.live", "--remove"]).1, "no collection was tagged by `torana tag`\n");
+    wait_until("both give it up", Duration::from_secs(2), || {
+        concern("live") == [false; 2] && concern("fixed") == [true; 2]
+    });
+    let (ended, text) = run(&["tag", "app.live", "sequentail", "--zookeeper", &place]);
+    assert!(!ended && text.contains("did you mean \"sequential\"?"), "{text}");
+}
+
+/// Another application's data in the place of the horizon: nothing of a tagged collection is told, and nothing of it lost.
+#[test]
+fn what_torana_did_not_write_is_left_alone() {
+    let zookeeper = Ensemble::of(1);
+    let set = ReplicaSet::shared();
+    let primary = set.host(set.primary());
+    let times = "wait_timeout = \"1s\"\n";
+    let torana = sharing(&set.uri(), &zookeeper.hosts(), times);
+    let mut client = torana.client_of(&primary);
+    put(&mut client, "foreign", 1);
+    let path = format!("/torana/{}/horizon", set.name());
+    overwrite(&zookeeper.hosts()[0], &path, b"somebody else's");
+    let updates = vec![doc! { "q": { "_id": 1 }, "u": { "$set": { "v": 2 } } }];
+    let reply = client.command("app", doc! { "update": "foreign", "updates": updates });
+    assert!(reply.get_str("errmsg").unwrap().contains("15 bytes that torana did not write"), "{reply}");
+    put(&mut client, "plain_foreign", 1);
+    overwrite(&zookeeper.hosts()[0], &path, b"torana horizon1 \0\0\0\0\0\0\0\x07");
+    wait_until("it is served again", SOON, || {
+        let reply = torana.client_of(&primary).command("app", find("foreign"));
+        reply.get_f64("ok").unwrap() == 1.0 && shown(&reply) == Some(2)
+    });
+}

@@ -6,6 +6,7 @@
 mod check_config;
 mod descriptors;
 mod serve;
+mod tags;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,8 @@ struct Arguments {
 enum Command {
     Serve(Box<serve::Arguments>),
     CheckConfig(check_config::Arguments),
+    Tag(tags::TagArguments),
+    Tags(tags::TagsArguments),
 }
 
 /// Does what the process's arguments say.
@@ -44,6 +47,8 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Tag(arguments) => tags::run_tag(&arguments),
+        Command::Tags(arguments) => tags::run_tags(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -130,7 +130,15 @@ fn log_filter(text: &str) -> anyhow::Result<EnvFilter> {
             anyhow::bail!("{directive:?} is no level: use error, warn, info, debug, trace or off");
         }
     }
-    EnvFilter::try_new(text).map_err(|error| anyhow::anyhow!("{error}"))
+    EnvFilter::try_new(quiet(text)).map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// The client of ZooKeeper speaks of each connection, passwords of sessions included: unless it is asked, it does not.
+fn quiet(text: &str) -> String {
+    match text.contains("zookeeper_async") {
+        true => text.to_owned(),
+        false => format!("zookeeper_async=off,{text}"),
+    }
 }
 
 /// Standard output is for the ready line; the log goes to standard error.
@@ -138,8 +146,10 @@ fn start_log(level: Option<&str>) -> anyhow::Result<()> {
     let filter = match (level, std::env::var("RUST_LOG")) {
         (Some(level), _) => log_filter(level).with_context(|| format!("--log-level {level}"))?,
         // It may be meant for other programs of the machine: what it says of torana counts, and it stops nothing.
-        (None, Ok(level)) if !level.is_empty() => EnvFilter::try_new(level).unwrap_or(EnvFilter::new("info")),
-        (None, _) => EnvFilter::new("info"),
+        (None, Ok(level)) if !level.is_empty() => {
+            EnvFilter::try_new(quiet(&level)).unwrap_or(EnvFilter::new(quiet("info")))
+        }
+        (None, _) => EnvFilter::new(quiet("info")),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     log.with_ansi(std::io::stderr().is_terminal()).init();

@@ -11,6 +11,7 @@ mod floors;
 pub mod horizon;
 mod pipeline;
 mod role;
+mod tagging;
 mod tags;
 mod times;
 
@@ -20,5 +21,6 @@ pub use floors::{Floors, Touched};
 pub use horizon::{Horizon, Unpublished};
 pub use pipeline::{is_metadata, joined};
 pub use role::Role;
+pub use tagging::Tagging;
 pub use tags::Tags;
 pub use times::{Times, cluster_time};

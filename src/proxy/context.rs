@@ -21,7 +21,7 @@ use super::registry::Registry;
 use super::request_memory::RequestMemory;
 use super::transactions::Transactions;
 use crate::config::Limits;
-use crate::consistency::{Floors, Horizon, Tags};
+use crate::consistency::{Floors, Horizon, Tagging};
 use crate::metrics::MemberMetrics;
 use crate::server::Connector;
 use crate::topology::{self, GroupNames, MemberKind, Topology};
@@ -61,7 +61,7 @@ pub struct Set {
     /// Its members, as the monitors see them.
     pub topology: Topology,
     /// Which collections promise more than their clients ask for.
-    pub tags: Tags,
+    pub tags: Arc<Tagging>,
     /// What has been told of those.
     pub floors: Floors,
     /// What has been told through any torana.

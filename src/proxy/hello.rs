@@ -221,7 +221,8 @@ fn write_hello(
     let rendered = match current {
         Some(rendered) => rendered,
         None => {
-            let lowered = (!at.member.set.tags.is_empty()).then(|| tagged::with_room(&copy.document));
+            let lowered =
+                (!at.member.set.tags.is_empty_for_ever()).then(|| tagged::with_room(&copy.document));
             let template = HelloTemplate::new(lowered.as_ref().unwrap_or(&copy.document), &names)
                 .map_err(|error| End::server(format!("hello of {}: {error}", at.member.name)))?;
             let rendered = Arc::new(Rendered { copy: copy.clone(), names, template });

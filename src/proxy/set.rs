@@ -23,8 +23,8 @@ use super::reaper::{self, Reaping};
 use super::roster::{Roster, Served};
 use super::transactions::Transactions;
 use crate::config::{self, GroupConfig, Level, PoolLimits, SetConfig};
-use crate::consistency::horizon::{ZooKeeperOptions, keep};
-use crate::consistency::{Floors, Horizon, Tags};
+use crate::consistency::horizon::keep;
+use crate::consistency::{Floors, Horizon, Tagging};
 use crate::metrics::{EndReason, Metrics};
 use crate::pool::PoolOptions;
 use crate::server::Connector;
@@ -87,13 +87,13 @@ impl SetRunner {
         next_listener: Arc<AtomicU32>,
     ) -> SetRunner {
         let (topology, events) = Topology::start(topology_options(&config));
-        let (horizon, keeper) = horizon(&config, &topology, &metrics);
+        let (tags, horizon, keeper) = shared_with_others(&config, &topology, &metrics);
         let set = Arc::new(Set {
             name: config.name.clone(),
             transactions: Transactions::default(),
             reaping: Reaping::default(),
             topology,
-            tags: Tags::new(&config.tags),
+            tags,
             floors: Floors::default(),
             horizon,
             served: ArcSwap::default(),
@@ -315,40 +315,32 @@ impl SetRunner {
     }
 }
 
-/// The set's horizon, and the task that keeps it, if any collection needs one.
-fn horizon(config: &SetConfig, topology: &Topology, metrics: &Metrics) -> (Arc<Horizon>, JoinSet<()>) {
+/// What the set's toranas share, and the task that keeps it.
+fn shared_with_others(
+    config: &SetConfig,
+    topology: &Topology,
+    metrics: &Metrics,
+) -> (Arc<Tagging>, Arc<Horizon>, JoinSet<()>) {
     let mut keeper = JoinSet::new();
-    let shares = Tags::new(&config.tags).highest() >= Level::Sequential;
-    let horizon = match (&config.zookeeper, shares) {
-        (Some(zookeeper), true) => {
-            let metrics = metrics.horizon(&config.name);
-            Arc::new(Horizon::shared(zookeeper.limits.wait_timeout, metrics))
-        }
-        (None, true) => {
+    let tagging = Arc::new(Tagging::new(&config.tags, config.zookeeper.is_some()));
+    let Some(zookeeper) = &config.zookeeper else {
+        if tagging.now().highest() >= Level::Sequential {
             tracing::warn!(
                 set = %config.name,
                 "sequential holds for the clients of this torana alone: name a ZooKeeper ensemble if the set has others"
             );
-            Arc::new(Horizon::alone())
         }
-        (_, false) => Arc::new(Horizon::alone()),
+        return (tagging, Arc::new(Horizon::alone()), keeper);
     };
-    if let Some(zookeeper) = config.zookeeper.as_ref().filter(|_| horizon.is_shared()) {
-        let options = ZooKeeperOptions {
-            hosts: zookeeper.hosts.clone(),
-            root: zookeeper.root.clone(),
-            session_timeout: zookeeper.limits.session_timeout,
-            request_timeout: zookeeper.limits.request_timeout,
-        };
-        let topology = topology.clone();
-        // No member has anything later yet, and nobody was told of more than the members have.
-        let newest = move || {
-            let members = topology.members();
-            members.iter().filter_map(|member| member.operation_time()).max().unwrap_or(0)
-        };
-        keeper.spawn(keep(horizon.clone(), options, newest));
-    }
-    (horizon, keeper)
+    let horizon = Arc::new(Horizon::shared(zookeeper.limits.wait_timeout, metrics.horizon(&config.name)));
+    let topology = topology.clone();
+    // No member has anything later yet, and nobody was told of more than the members have.
+    let newest = move || {
+        let members = topology.members();
+        members.iter().filter_map(|member| member.operation_time()).max().unwrap_or(0)
+    };
+    keeper.spawn(keep(horizon.clone(), tagging.clone(), zookeeper.into(), newest));
+    (tagging, horizon, keeper)
 }
 
 fn topology_options(config: &SetConfig) -> TopologyOptions {

@@ -144,7 +144,7 @@ fn act(
     let transactions = &at.member.set.transactions;
     if request.command.name() == "commitTransaction" {
         let is_tagged = request.transaction.is_none_or(|id| transactions.is_tagged(&id) != Some(false));
-        return is_tagged.then(|| (Act::Commit, Touched::every(at.member.set.tags.highest())));
+        return is_tagged.then(|| (Act::Commit, Touched::every(at.member.set.tags.now().highest())));
     }
     let role = Role::of(request.command, !request.is_read);
     let touched = role.map_or(Touched::default(), |_| touched(at, client, request, continues));
@@ -170,7 +170,8 @@ fn act(
 /// Whether the collection that a request is about is tagged, whatever else it joins.
 fn names_tagged(at: &Listener, client: &Client, request: &Request) -> bool {
     let message = client.message().get(..request.header.length).unwrap_or_default();
-    let level = |(database, collection)| at.member.set.tags.level(database, collection);
+    let tags = at.member.set.tags.now();
+    let level = |(database, collection)| tags.level(database, collection);
     namespace(message, request).is_some_and(|named| level(named) >= Level::Causal)
 }
 
@@ -178,10 +179,11 @@ fn names_tagged(at: &Listener, client: &Client, request: &Request) -> bool {
 fn touched(at: &Listener, client: &Client, request: &Request, continues: Option<&Opened>) -> Touched {
     let set = &at.member.set;
     let message = client.message().get(..request.header.length).unwrap_or_default();
+    let tags = set.tags.now();
     let mut touched = Touched::default();
     let Some((database, collection)) = namespace(message, request) else { return touched };
     let mut touch = |database: &[u8], collection: &[u8]| {
-        let level = set.tags.level(database, collection);
+        let level = tags.level(database, collection);
         if level >= Level::Causal {
             set.floors.touch(database, collection, level, &mut touched);
         }
@@ -199,7 +201,7 @@ fn touched(at: &Listener, client: &Client, request: &Request, continues: Option<
                 touched.add(&opened.touched);
             }
         }
-        "dropDatabase" if set.tags.mention(database) => return Touched::every(set.tags.highest()),
+        "dropDatabase" if tags.mention(database) => return Touched::every(tags.highest()),
         "renameCollection" => {
             let to = find(body(), "to").and_then(|to| to.value.as_string_bytes()).unwrap_or_default();
             for (database, collection) in [collection, to].map(split) {

@@ -10,6 +10,7 @@
 //! compare-and-set at a time for all who wait. Without ZooKeeper a torana is alone with its set: its own memory is the
 //! register, and everything is published as soon as it is told.
 
+mod tags_node;
 mod zookeeper;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::metrics::{HorizonMetrics, HorizonWrite};
 
+pub use tags_node::TagsError;
 pub use zookeeper::{Attempt, MarkError, ZooKeeper, ZooKeeperOptions, keep};
 
 /// After so long without a published time the horizon is no longer young: a read then shows what a majority has by now,

@@ -15,10 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::seq::SliceRandom;
 use tokio::sync::Notify;
-use tokio::time::{Duration, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 use zookeeper_async::{Acl, CreateMode, Stat, WatchedEvent, ZkError, ZkResult, ZkState};
 
-use super::Horizon;
+use super::{Horizon, TagsError};
+use crate::config::{Tag, ZooKeeperConfig};
+use crate::consistency::Tagging;
 
 /// What the register's bytes begin with, before the time: eight bytes, the highest first.
 const MARK: &[u8; 16] = b"torana horizon1 ";
@@ -31,6 +33,9 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2
 
 /// Requests of one client.
 const REQUESTS_MAX: u32 = 1_000_000_000;
+
+/// How often the tags are looked at.
+const TAGS_EVERY: Duration = Duration::from_millis(400);
 
 /// How long a session that is let go may take to say so.
 const CLOSED_WITHIN: Duration = Duration::from_secs(5);
@@ -46,6 +51,17 @@ pub struct ZooKeeperOptions {
     pub session_timeout: Duration,
     /// How long one request may take.
     pub request_timeout: Duration,
+}
+
+impl From<&ZooKeeperConfig> for ZooKeeperOptions {
+    fn from(config: &ZooKeeperConfig) -> Self {
+        ZooKeeperOptions {
+            hosts: config.hosts.clone(),
+            root: config.root.clone(),
+            session_timeout: config.limits.session_timeout,
+            request_timeout: config.limits.request_timeout,
+        }
+    }
 }
 
 /// The register as it was last seen: its time, and the version and the birth of its node.
@@ -79,6 +95,7 @@ pub enum Attempt {
 pub struct ZooKeeper {
     client: Arc<zookeeper_async::ZooKeeper>,
     path: String,
+    tags_path: String,
     request_timeout: Duration,
     requests: u32,
     seen: Option<Seen>,
@@ -123,6 +140,7 @@ impl ZooKeeper {
         Ok(ZooKeeper {
             client: Arc::new(client),
             path: format!("{}/horizon", options.root),
+            tags_path: format!("{}/tags", options.root),
             request_timeout: options.request_timeout,
             requests: 0,
             seen: None,
@@ -132,7 +150,10 @@ impl ZooKeeper {
     }
 
     /// One request. An error, and no answer in time, is the end of this session: the caller drops it.
-    async fn call<T>(&mut self, request: impl Future<Output = ZkResult<T>>) -> anyhow::Result<ZkResult<T>> {
+    pub(super) async fn call<T>(
+        &mut self,
+        request: impl Future<Output = ZkResult<T>>,
+    ) -> anyhow::Result<ZkResult<T>> {
         self.requests += 1;
         anyhow::ensure!(self.requests < REQUESTS_MAX, "the session has served its requests");
         let limit = self.request_timeout;
@@ -168,17 +189,35 @@ impl ZooKeeper {
 
     /// Makes the register, and what is above it, with what `first` says.
     async fn create(&mut self, first: u64) -> anyhow::Result<()> {
-        let (client, path) = (self.client.clone(), self.path.clone());
+        let path = self.path.clone();
+        self.create_above(&path).await?;
+        self.make(&path, encode(first)).await
+    }
+
+    /// Makes the nodes above `path`.
+    pub(super) async fn create_above(&mut self, path: &str) -> anyhow::Result<()> {
         let above = path.char_indices().skip(1).filter(|(_, c)| *c == '/').map(|(at, _)| &path[..at]);
-        let nodes = above.map(|above| (above, Vec::new())).chain([(path.as_str(), encode(first))]);
-        for (node, data) in nodes {
-            let acl: Vec<Acl> = Acl::open_unsafe().clone();
-            match self.call(client.create(node, data, acl, CreateMode::Persistent)).await? {
-                Ok(_) | Err(ZkError::NodeExists) => {}
-                Err(error) => anyhow::bail!("{node}: {error}"),
-            }
+        for node in above {
+            self.make(node, Vec::new()).await?;
         }
         Ok(())
+    }
+
+    async fn make(&mut self, node: &str, data: Vec<u8>) -> anyhow::Result<()> {
+        let client = self.client.clone();
+        let acl: Vec<Acl> = Acl::open_unsafe().clone();
+        match self.call(client.create(node, data, acl, CreateMode::Persistent)).await? {
+            Ok(_) | Err(ZkError::NodeExists) => Ok(()),
+            Err(error) => anyhow::bail!("{node}: {error}"),
+        }
+    }
+
+    pub(super) fn client(&self) -> Arc<zookeeper_async::ZooKeeper> {
+        self.client.clone()
+    }
+
+    pub(super) fn tags_path(&self) -> String {
+        self.tags_path.clone()
     }
 
     /// Has the register say `target`, if nobody has written it since it was last seen here. A register that is missing
@@ -234,11 +273,18 @@ impl Drop for ZooKeeper {
 
 /// Keeps `horizon` in its register, for ever: one compare-and-set at a time, for all who wait. `first` says what a
 /// register that is missing has to begin with: no earlier than anything that the set's clients may have been told.
-pub async fn keep(horizon: Arc<Horizon>, options: ZooKeeperOptions, first: impl Fn() -> u64) {
+/// `tagging` is told of the tags that stand beside it.
+pub async fn keep(
+    horizon: Arc<Horizon>,
+    tagging: Arc<Tagging>,
+    options: ZooKeeperOptions,
+    first: impl Fn() -> u64,
+) {
     let mut rest = BACKOFF[0];
+    let mut tags = TagsSeen { tagging, last: Vec::new(), trouble: None };
     loop {
         let ended = match ZooKeeper::connect(&options).await {
-            Ok(mut session) => serve(&horizon, &mut session, &first, &mut rest).await,
+            Ok(mut session) => serve(&horizon, &mut session, &mut tags, &first, &mut rest).await,
             Err(error) => error,
         };
         // Said once, until it works again.
@@ -255,24 +301,31 @@ pub async fn keep(horizon: Arc<Horizon>, options: ZooKeeperOptions, first: impl 
 async fn serve(
     horizon: &Horizon,
     session: &mut ZooKeeper,
+    tags: &mut TagsSeen,
     first: &impl Fn() -> u64,
     rest: &mut Duration,
 ) -> anyhow::Error {
     let lost = session.lost.clone();
+    let mut look_at = Instant::now();
     loop {
-        while !horizon.has_work() {
+        if Instant::now() >= look_at {
+            if let Err(error) = tags.look(session).await {
+                return error;
+            }
+            look_at = Instant::now() + TAGS_EVERY;
+        }
+        if !horizon.has_work() {
             tokio::select! {
                 () = horizon.work.notified() => {}
                 () = lost.notified() => return anyhow::anyhow!("the connection was lost"),
+                () = sleep_until(look_at) => {}
             }
+            continue;
         }
         // Before the request is sent: who asks later is not served by it.
         let number = horizon.begins();
         let target = horizon.target();
-        let began = tokio::time::Instant::now();
-        let attempt = session.write(target, first).await;
-        tracing::debug!(target, ?attempt, took = ?began.elapsed(), "the register was written");
-        match attempt {
+        match session.write(target, first).await {
             Ok(Attempt::Written) => {
                 if horizon.is_troubled() {
                     tracing::info!("the horizon is kept in ZooKeeper again");
@@ -283,6 +336,43 @@ async fn serve(
             Ok(Attempt::Behind(time)) => horizon.saw(time),
             Err(error) => return error,
         }
+    }
+}
+
+/// The tags that stand in ZooKeeper, as they were seen last.
+struct TagsSeen {
+    tagging: Arc<Tagging>,
+    last: Vec<Tag>,
+    /// What is wrong with them, and was said.
+    trouble: Option<String>,
+}
+
+impl TagsSeen {
+    /// Takes up what stands there now. What is not understood changes nothing. An error is the end of the session.
+    async fn look(&mut self, session: &mut ZooKeeper) -> anyhow::Result<()> {
+        let tags = match session.tags().await {
+            Ok(tags) => tags,
+            Err(TagsError::Session(error)) => return Err(error),
+            Err(error) => {
+                let text = error.to_string();
+                if self.trouble.as_ref() != Some(&text) {
+                    tracing::error!("the tags of before stay: {text}");
+                    self.trouble = Some(text);
+                }
+                return Ok(());
+            }
+        };
+        self.trouble = None;
+        if tags != self.last {
+            let list: Vec<String> = tags.iter().map(|tag| format!("{}={}", tag.pattern, tag.level)).collect();
+            tracing::info!(
+                "tags in ZooKeeper: {}",
+                if list.is_empty() { "none".to_owned() } else { list.join(" ") }
+            );
+            self.tagging.say(&tags);
+            self.last = tags;
+        }
+        Ok(())
     }
 }
 
