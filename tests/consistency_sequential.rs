@@ -446,3 +446,85 @@ fn what_torana_did_not_write_is_left_alone() {
         reply.get_f64("ok").unwrap() == 1.0 && shown(&reply) == Some(2)
     });
 }
+
+/// A restored backup: what clients were told is later than what any member has.
+#[test]
+fn a_horizon_above_every_member_is_said_and_can_be_reset() {
+    let zookeeper = Ensemble::of(1);
+    let set = ReplicaSet::shared();
+    let primary = set.host(set.primary());
+    let mut torana = sharing(&set.uri(), &zookeeper.hosts(), "");
+    put(&mut torana.client_of(&primary), "restored", 1);
+    torana.stop(SOON);
+    let path = format!("/torana/{}/horizon", set.name());
+    let later = [b"torana horizon1 ".as_slice(), &[0x7f; 1], &[0; 7]].concat();
+    overwrite(&zookeeper.hosts()[0], &path, &later);
+
+    let mut torana = sharing(&set.uri(), &zookeeper.hosts(), "");
+    let reply = torana.client_of(&primary).command("app", find("restored"));
+    let text = reply.get_str("errmsg").unwrap();
+    assert!(text.contains("that no member has come to") && text.contains("--reset-floors"), "{text}");
+    assert!(torana.log().contains("a floor above every member"));
+    torana.client_of(&primary).run("app", find("plain"));
+    torana.stop(SOON);
+
+    let place = format!("{}/torana/{}", zookeeper.hosts().join(","), set.name());
+    let (ended, text) = run(&["tag", "--reset-floors", "--zookeeper", &place]);
+    assert!(ended && text.contains("begins with what the members have"), "{text}");
+    let torana = sharing(&set.uri(), &zookeeper.hosts(), "");
+    assert_eq!(get(&mut torana.client_of(&primary), "restored"), Some(1));
+}
+
+/// ZooKeeper is not there when torana starts: other collections are served, and tagged ones as soon as it is.
+#[test]
+fn torana_starts_without_a_quorum_and_takes_it_up_when_it_comes() {
+    let mut zookeeper = Ensemble::of(1);
+    zookeeper.kill(0);
+    let set = ReplicaSet::shared();
+    let primary = set.host(set.primary());
+    let torana =
+        sharing(&set.uri(), &zookeeper.hosts(), "wait_timeout = \"500ms\"\nsession_timeout = \"2s\"\n");
+    let mut client = torana.client_of(&primary);
+    put(&mut client, "plain_start", 1);
+    assert_eq!(get(&mut client, "plain_start"), Some(1));
+    let refused = client.command("app", find("start"));
+    assert!(refused.get_str("errmsg").unwrap().contains("ZooKeeper did not take it"), "{refused}");
+    zookeeper.restart(0);
+    zookeeper.wait_all();
+    wait_until("it is served", SOON, || client.command("app", find("start")).get_f64("ok").unwrap() == 1.0);
+    put(&mut client, "start", 2);
+    assert_eq!(get(&mut client, "start"), Some(2));
+}
+
+/// Views, time series and capped collections have the level that they are tagged with.
+#[test]
+fn collections_of_every_kind_can_be_tagged() {
+    let stage = Stage::new();
+    let mut client = stage.primary(0);
+    put(&mut client, "base", 0);
+    client.run(
+        "app",
+        doc! { "create": "view", "viewOn": "base", "pipeline": [{ "$match": { "v": { "$gte": 0 } } }] },
+    );
+    client.run("app", doc! { "create": "series", "timeseries": { "timeField": "t" } });
+    client.run("app", doc! { "create": "ring", "capped": true, "size": 65536 });
+    let mut reader = stage.secondary(0);
+    assert_eq!(get(&mut reader, "base"), Some(0));
+    stage.freeze("alwaysOn");
+    for round in 1..20 {
+        put(&mut client, "base", round);
+        for name in ["series", "ring"] {
+            let document = doc! { "_id": round, "t": bson::DateTime::now(), "v": round };
+            client.run("app", doc! { "insert": name, "documents": [document] });
+        }
+        let mut moved = stage.secondary(1);
+        for reader in [&mut reader, &mut moved] {
+            assert_eq!(get(reader, "view"), Some(round));
+            for name in ["series", "ring"] {
+                let mut newest = find(name);
+                newest.insert("filter", doc! { "v": round });
+                assert_eq!(shown(&reader.run("app", newest)), Some(round), "{name}");
+            }
+        }
+    }
+}

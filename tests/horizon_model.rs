@@ -88,11 +88,11 @@ fn without_comparing_the_register_falls() {
 }
 
 #[test]
-fn without_what_was_told_reads_go_back() {
-    let rules = Rules { raises_told: false, ..ALL };
+fn reads_as_of_what_was_last_proven_go_back() {
+    let rules = Rules { reads_as_of_published: false, ..ALL };
     let operations: [&[Op]; 3] = [&[Put(0), Snapshot], &[], &[Put(1)]];
     // The other torana's set is what the answer shows, so that this one's is not proven.
-    breaks("nothing told", TOLD, without(rules, operations, NONE));
+    breaks("as of the proven", TOLD, without(rules, operations, NONE));
 }
 
 #[test]

@@ -38,15 +38,20 @@ struct Place {
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct TagArguments {
     /// DB.COLLECTION, or DB.PREFIX* for all that begin so
-    collection: Pattern,
+    #[arg(required_unless_present = "reset_floors")]
+    collection: Option<Pattern>,
 
-    /// default, causal, sequential or linearizable
-    #[arg(required_unless_present = "remove")]
+    /// default, observe, causal, sequential or linearizable
+    #[arg(required_unless_present_any = ["remove", "reset_floors"])]
     level: Option<Level>,
 
     /// Take the tag away
     #[arg(long, conflicts_with = "level")]
     remove: bool,
+
+    /// Forget what clients were told, after a backup was restored. Stop all toranas of the set before: each remembers
+    #[arg(long, conflicts_with_all = ["collection", "level", "remove"])]
+    reset_floors: bool,
 
     #[command(flatten)]
     place: Place,
@@ -61,7 +66,14 @@ pub(super) struct TagsArguments {
 
 /// Changes a tag, and prints those of then.
 pub(super) fn run_tag(arguments: &TagArguments) -> anyhow::Result<()> {
-    let pattern = &arguments.collection;
+    let Some(pattern) = &arguments.collection else {
+        with_session(&arguments.place, async |session: &mut ZooKeeper| {
+            session.remove().await?;
+            Ok(Vec::new())
+        })?;
+        println!("forgotten; the next torana begins with what the members have");
+        return Ok(());
+    };
     let tag = arguments.level.map(|level| Tag { pattern: pattern.clone(), level });
     let tags = with_session(&arguments.place, async |session: &mut ZooKeeper| {
         Ok(session.change_tag(pattern, tag.clone()).await?)

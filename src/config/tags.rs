@@ -17,6 +17,8 @@ pub enum Level {
     /// What clients ask the server for; requests pass untouched.
     #[default]
     Default,
+    /// The same; what reads miss is counted, and a request can ask for more.
+    Observe,
     /// Reads and writes of a majority, after everything that was acknowledged or returned through this torana.
     Causal,
     /// The same for clients that move from one torana of the set to another, as all toranas share what they have told.
@@ -26,15 +28,14 @@ pub enum Level {
 }
 
 impl Level {
-    const ALL: [Level; 4] = [Level::Default, Level::Causal, Level::Sequential, Level::Linearizable];
-
-    /// Levels that are planned; a configuration that names one is refused rather than weakened.
-    const PLANNED: [&'static str; 1] = ["observe"];
+    const ALL: [Level; 5] =
+        [Level::Default, Level::Observe, Level::Causal, Level::Sequential, Level::Linearizable];
 
     /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Level::Default => "default",
+            Level::Observe => "observe",
             Level::Causal => "causal",
             Level::Sequential => "sequential",
             Level::Linearizable => "linearizable",
@@ -78,13 +79,10 @@ pub enum TagError {
     #[error("{0:?} has no level: write DB.COLLECTION=LEVEL")]
     NoLevel(String),
     /// No level of this name.
-    #[error("there is no level {0:?}{1}: the levels are default, causal, sequential and linearizable")]
-    Level(String, String),
-    /// A level that this version does not have.
     #[error(
-        "the level {0:?} is planned, and this version does not have it: the levels are default, causal, sequential and linearizable"
+        "there is no level {0:?}{1}: the levels are default, observe, causal, sequential and linearizable"
     )]
-    Planned(String),
+    Level(String, String),
 }
 
 impl FromStr for Level {
@@ -93,9 +91,6 @@ impl FromStr for Level {
     fn from_str(text: &str) -> Result<Level, TagError> {
         if let Some(level) = Level::ALL.into_iter().find(|level| level.as_str() == text) {
             return Ok(level);
-        }
-        if Level::PLANNED.contains(&text) {
-            return Err(TagError::Planned(text.to_owned()));
         }
         let meant = did_you_mean(text, Level::ALL.map(Level::as_str));
         let meant = meant.map_or(String::new(), |meant| format!(", did you mean {meant:?}?"));
@@ -183,7 +178,6 @@ mod tests {
         }
         assert!(refused("local.oplog.rs=causal").contains("the server's own"));
         assert!(refused("a.b=casual").contains("did you mean \"causal\"?"));
-        assert!(refused("a.b=observe").contains("this version does not have it"));
     }
 
     #[test]

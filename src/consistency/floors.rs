@@ -104,6 +104,11 @@ impl Touched {
         Touched { every: true, level, ..Touched::default() }
     }
 
+    /// The request asks for `level`: it has that, or a higher one.
+    pub fn asks_for(&mut self, level: Level) {
+        self.level = self.level.max(level);
+    }
+
     /// The highest level of any of them.
     pub fn level(&self) -> Level {
         self.level
@@ -179,6 +184,11 @@ impl Floors {
     /// The highest floor of any collection: for what may go on to any of them.
     pub fn highest(&self) -> u64 {
         self.highest.get()
+    }
+
+    /// Somebody is about to be told of these as of `time`, and nobody waits for that.
+    pub fn note(&self, touched: &Touched, time: u64) {
+        touched.each().for_each(|floor| floor.raise(time));
     }
 
     /// Somebody is about to be told of these as of `time`.

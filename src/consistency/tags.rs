@@ -6,7 +6,10 @@ use crate::config::{Level, Tag};
 
 /// The tags of one replica set.
 #[derive(Debug, Default)]
-pub struct Tags(HashMap<Box<[u8]>, OfDatabase>);
+pub struct Tags {
+    databases: HashMap<Box<[u8]>, OfDatabase>,
+    highest: Level,
+}
 
 #[derive(Debug, Default)]
 struct OfDatabase {
@@ -30,18 +33,19 @@ impl Tags {
             database.prefixes.push((name, *level));
             database.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         }
-        Tags(databases)
+        let highest = tags.iter().map(|tag| tag.level).max().unwrap_or_default();
+        Tags { databases, highest }
     }
 
     /// Whether there is none, so that nothing has to be looked up.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.databases.is_empty()
     }
 
     /// The level of `database.collection`.
     pub fn level(&self, database: &[u8], collection: &[u8]) -> Level {
-        let Some(tags) = self.0.get(database) else { return Level::Default };
+        let Some(tags) = self.databases.get(database) else { return Level::Default };
         if let Some(level) = tags.exact.get(collection) {
             return *level;
         }
@@ -57,16 +61,12 @@ impl Tags {
 
     /// The highest level of any collection.
     pub fn highest(&self) -> Level {
-        let levels = |tags: &OfDatabase| {
-            let prefixes = tags.prefixes.iter().map(|(_, level)| *level);
-            tags.exact.values().copied().chain(prefixes).max().unwrap_or_default()
-        };
-        self.0.values().map(levels).max().unwrap_or_default()
+        self.highest
     }
 
     /// Whether any collection of `database` may have a level.
     pub fn mention(&self, database: &[u8]) -> bool {
-        self.0.contains_key(database)
+        self.databases.contains_key(database)
     }
 }
 

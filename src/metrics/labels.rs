@@ -200,6 +200,14 @@ labels! {
         Transaction = "transaction",
     }
 
+    /// What an observed read was found to be.
+    Observed "outcome" {
+        /// Its member had everything of the collection that anyone had been told of.
+        Current = "current",
+        /// Its member had not.
+        Behind = "behind",
+    }
+
     /// How an attempt at writing a set's horizon ended.
     HorizonWrite "outcome" {
         /// The register says what was to be published.

@@ -35,7 +35,8 @@ pub use client::ClientMetrics;
 pub use counts::{Counter, Durations};
 pub use horizon::HorizonMetrics;
 pub use labels::{
-    CloseReason, Direction, EndReason, HorizonWrite, Label, MemberState, OrphanEnd, Outcome, TaggedKind,
+    CloseReason, Direction, EndReason, HorizonWrite, Label, MemberState, Observed, OrphanEnd, Outcome,
+    TaggedKind,
 };
 pub use member::MemberMetrics;
 pub use pool::{OrphanMetrics, PoolMetrics};

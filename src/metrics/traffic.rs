@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::counts::{Counter, Durations};
-use super::labels::{Direction, Outcome, TaggedKind};
+use super::labels::{Direction, Observed, Outcome, TaggedKind};
 use super::table::{Counters, Histograms};
 use crate::command::Command;
 
@@ -22,6 +22,8 @@ pub struct TrafficMetrics {
     pub server_latency: Histograms<Command>,
     /// Operations on tagged collections.
     pub tagged: Counters<TaggedKind>,
+    /// Reads of observed collections.
+    pub observed: Counters<Observed>,
     /// Operations on tagged collections whose outcome could not be published, and was not told.
     pub unpublished: Counter,
     /// Reads that went on to another member, as this one was behind.
@@ -68,6 +70,10 @@ impl TrafficMetrics {
             tagged: builder.counters(
                 "torana_tagged_operations_total",
                 "Operations that a collection's level was kept for",
+            ),
+            observed: builder.counters(
+                "torana_observed_reads_total",
+                "Reads of observed collections, by whether the member had all that anyone had been told of",
             ),
             unpublished: builder.counter(
                 "torana_unpublished_total",

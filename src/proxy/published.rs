@@ -67,7 +67,8 @@ pub fn floor(at: &Listener, touched: &Touched) -> u64 {
     let set = &at.member.set;
     let told = set.floors.floor(touched);
     match shares(touched) {
-        true => told.max(set.horizon.proven()),
+        // Not the collection's alone: what a client was told of one collection, it finds in the others as well.
+        true => told.max(set.horizon.published()),
         false => told,
     }
 }
@@ -90,6 +91,26 @@ pub fn is_refused(reply: &Reply) -> bool {
     let verdict = reply.verdict();
     let code = verdict.body.filter(|_| !verdict.ok).and_then(|body| find(body, "code"));
     code.and_then(|code| code.value.as_i64()).is_some_and(|code| NO_SNAPSHOT.contains(&code))
+}
+
+/// The error of a member whose clock has not come to the floor (72, 6.0.5), in words that say what that means. A member
+/// has heard of every time that one of the set has; so the floor is of another past, mostly of before a backup was restored.
+pub fn above_all(reply: &Reply, floor: u64) -> Option<CommandError> {
+    const TEXTS: [&str; 2] =
+        ["afterClusterTime value must not be greater", "atClusterTime value must not be greater"];
+    let verdict = reply.verdict();
+    let text = verdict.body.filter(|_| !verdict.ok).and_then(|body| find(body, "errmsg"))?;
+    let text = text.value.as_str()?;
+    if floor == 0 || !TEXTS.iter().any(|known| text.contains(known)) {
+        return None;
+    }
+    let what = format_args!(
+        "clients were told of a time ({}, {}) that no member has come to",
+        floor >> 32,
+        floor as u32
+    );
+    let next = "if a backup was restored, stop the toranas of the set and run `torana tag --reset-floors`; else try again";
+    Some(CommandError::of_torana(ErrorCode::INVALID_OPTIONS, what, next))
 }
 
 /// Takes the time of its snapshot out of a reply: nobody asked for it. One that does not fit its buffer keeps it.

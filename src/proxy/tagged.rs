@@ -22,10 +22,10 @@ use super::request::{Request, Route, unwrapped};
 use super::stream::{fill, stream};
 use super::turn;
 use super::unasked;
-use crate::config::Level;
+use crate::config::{Level, TagError};
 use crate::consistency::{Edit, Role, Times, Touched, edit, is_metadata, joined};
 use crate::doc::{BsonType, cut_element, document_length, find, front_elements};
-use crate::metrics::{EndReason, TaggedKind};
+use crate::metrics::{EndReason, Observed, TaggedKind};
 use crate::pool::CloseReason;
 use crate::rewrite::{CommandError, ErrorCode};
 use crate::wire::{Header, MESSAGE_MAX, Opcode, read_i64};
@@ -63,6 +63,10 @@ enum Act {
     Continue,
     /// It commits a transaction that has touched one of them.
     Commit,
+    /// It reads collections that are observed.
+    ObserveRead,
+    /// It writes to collections that are observed.
+    ObserveWrite,
     /// It cannot keep what they promise.
     Refuse(&'static str),
 }
@@ -148,6 +152,10 @@ fn act(
     }
     let role = Role::of(request.command, !request.is_read);
     let touched = role.map_or(Touched::default(), |_| touched(at, client, request, continues));
+    let tags = at.member.set.tags.now();
+    if tags.highest() < Level::Causal && touched.level() <= Level::Observe {
+        return observe(at, request, role?).filter(|_| !touched.is_empty()).map(|act| (act, touched));
+    }
     if !is_msg {
         let refuses = Act::Refuse("OP_MSG alone has read and write concerns");
         return (!touched.is_empty()).then_some((refuses, touched));
@@ -156,6 +164,9 @@ fn act(
         return Some((Act::Start, touched));
     }
     let role = role.filter(|_| !touched.is_empty())?;
+    if touched.level() == Level::Observe {
+        return observe(at, request, role).map(|act| (act, touched));
+    }
     let act = match role {
         Role::MapReduce => Act::Refuse("mapReduce has no read concern"),
         _ if request.in_transaction => Act::Continue,
@@ -167,12 +178,32 @@ fn act(
     Some((act, touched))
 }
 
+/// What a request on collections that are observed is, if it can be looked at without a change to it.
+fn observe(at: &Listener, request: &Request, role: Role) -> Option<Act> {
+    let passes = matches!(request.route, Route::Forward | Route::GetMore);
+    if !passes || request.header.opcode != Opcode::Msg || request.in_transaction {
+        return None;
+    }
+    match role {
+        Role::Read => Some(Act::ObserveRead),
+        Role::GetMore if !awaiting::is_awaiting(at, request) => Some(Act::ObserveRead),
+        Role::Write => Some(Act::ObserveWrite),
+        Role::GetMore | Role::MapReduce => None,
+    }
+}
+
+/// The level that a request asks for by its `comment`: `torana:sequential`.
+fn asked_for(body: &[u8]) -> Option<Result<Level, TagError>> {
+    let comment = find(body, "comment")?.value.as_str()?;
+    Some(comment.strip_prefix("torana:")?.parse())
+}
+
 /// Whether the collection that a request is about is tagged, whatever else it joins.
 fn names_tagged(at: &Listener, client: &Client, request: &Request) -> bool {
     let message = client.message().get(..request.header.length).unwrap_or_default();
     let tags = at.member.set.tags.now();
     let level = |(database, collection)| tags.level(database, collection);
-    namespace(message, request).is_some_and(|named| level(named) >= Level::Causal)
+    namespace(message, request).is_some_and(|named| level(named) >= Level::Observe)
 }
 
 /// The tagged collections that a request names.
@@ -184,7 +215,7 @@ fn touched(at: &Listener, client: &Client, request: &Request, continues: Option<
     let Some((database, collection)) = namespace(message, request) else { return touched };
     let mut touch = |database: &[u8], collection: &[u8]| {
         let level = tags.level(database, collection);
-        if level >= Level::Causal {
+        if level >= Level::Observe {
             set.floors.touch(database, collection, level, &mut touched);
         }
     };
@@ -216,6 +247,11 @@ fn touched(at: &Listener, client: &Client, request: &Request, continues: Option<
         }
         _ => touch(database, collection),
     }
+    if !touched.is_empty()
+        && let Some(Ok(level)) = asked_for(body())
+    {
+        touched.asks_for(level);
+    }
     touched
 }
 
@@ -229,6 +265,11 @@ pub async fn run(
     let act = plan.act;
     if let Act::Refuse(why) = act {
         return refuse::with(client, &request, &cannot_keep(&request, why)).await;
+    }
+    if let Some(Err(error)) = asked_for(command(client, &request)) {
+        let next = "name one of them in the comment, or none";
+        return refuse::with(client, &request, &CommandError::of_torana(ErrorCode::BAD_VALUE, error, next))
+            .await;
     }
     if request.route == Route::Exhaust {
         // One reply, so that each is looked at.
@@ -311,7 +352,8 @@ async fn attempt(
         return Ok(Attempted::Done);
     };
     let id = send(at, client, &mut server, &request).await?;
-    let tagged = request.transaction.filter(|_| request.in_transaction && !plan.touched.is_empty());
+    let is_tagged = plan.touched.level() >= Level::Causal;
+    let tagged = request.transaction.filter(|_| request.in_transaction && is_tagged);
     if let Some(id) = tagged {
         at.member.set.transactions.touches_tagged(&id);
     }
@@ -391,6 +433,13 @@ impl Exchange<'_> {
                 return Err(exchange::server_failed(at, client, server, request, &error));
             }
         }
+        if let Some(error) = published::above_all(&reply, self.way.floor).filter(|_| request.has_reply()) {
+            tracing::error!(member = %at.member.name, %error, "a floor above every member");
+            exchange::note_outcome(at, client, request, &reply, server.generation());
+            exchange::give_back(server, &reply);
+            client.reuse(reply.buffer);
+            return refuse::in_place(client, request, &error).await;
+        }
         let revealed = self.note(Times::read(reply.verdict().body.unwrap_or_default()), cursor_id(&reply));
         if !request.has_reply() {
             // Nobody is told, but whoever asks behind it is.
@@ -469,11 +518,29 @@ impl Exchange<'_> {
         Ok(())
     }
 
+    /// Whether a read missed what somebody had been told of. A member answers with the time of what it has applied.
+    fn observe(self, times: &Times<'_>) {
+        let Exchange { at, plan, .. } = self;
+        let floors = &at.member.set.floors;
+        if plan.act == Act::ObserveWrite {
+            times.revealed(true).iter().for_each(|time| floors.note(&plan.touched, *time));
+            return;
+        }
+        let Some(applied) = times.operation.filter(|_| !times.failed) else { return };
+        let is_behind = applied < floors.floor(&plan.touched);
+        let outcome = if is_behind { Observed::Behind } else { Observed::Current };
+        at.member.metrics.traffic.observed.inc(outcome);
+    }
+
     /// Takes note of what the reply reveals: the time that has to be told of before it is passed on.
     fn note(self, times: Times<'_>, cursor: Option<i64>) -> Option<u64> {
         let Exchange { at, home, request, plan, .. } = self;
         let (kind, revealed) = match plan.act {
             Act::Start | Act::Continue | Act::Refuse(_) => return None,
+            Act::ObserveRead | Act::ObserveWrite => {
+                self.observe(&times);
+                return None;
+            }
             Act::Commit => (TaggedKind::Transaction, times.revealed(true).filter(|_| !times.failed)),
             Act::Write => (TaggedKind::Write, times.revealed(true)),
             Act::Read | Act::GetMore => (TaggedKind::Read, times.revealed(false)),
@@ -609,7 +676,7 @@ fn adapt(
             change.reads_at = Some(set.floors.highest().max(way.floor)).filter(|floor| *floor > 0);
             change.starts_transaction = true;
         }
-        Act::GetMore | Act::Continue | Act::Refuse(_) => return Ok(()),
+        Act::GetMore | Act::Continue | Act::Refuse(_) | Act::ObserveRead | Act::ObserveWrite => return Ok(()),
     }
     // An aggregate that writes reads as well.
     if act == Act::Write && request.command.name() == "aggregate" && !is_metadata(command(client, request)) {

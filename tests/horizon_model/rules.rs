@@ -17,9 +17,9 @@ pub struct Rules {
     pub proves_by_writing: bool,
     /// The register is set by compare-and-set.
     pub compares: bool,
-    /// What clients were told raises the floor of reads.
-    pub raises_told: bool,
-    /// It does so after it was published.
+    /// Reads are sent as of the latest time that is known to be published, not of the one that was last proven.
+    pub reads_as_of_published: bool,
+    /// What clients are told raises that time once it was published, not before.
     pub raises_after_publishing: bool,
     /// Writes are acknowledged once a majority has them.
     pub waits_for_majority: bool,
@@ -35,7 +35,7 @@ pub const ALL: Rules = Rules {
     proves_horizon: true,
     proves_by_writing: true,
     compares: true,
-    raises_told: true,
+    reads_as_of_published: true,
     raises_after_publishing: true,
     waits_for_majority: true,
     doubt_publishes_nothing: true,

@@ -76,7 +76,11 @@ impl Config {
 
     /// The time that reads of this torana are sent at: everything up to it is published.
     fn floor(&self, torana: &Torana) -> u8 {
-        torana.proven.max(if self.rules.raises_told { torana.told } else { 0 })
+        match self.rules.reads_as_of_published {
+            // What was told is published, unless a rule was taken away.
+            true => torana.published.max(torana.told),
+            false => torana.proven,
+        }
     }
 
     /// What a torana has to have in the register.
@@ -90,8 +94,10 @@ impl Config {
     }
 
     fn tell(&self, state: &mut State, client: usize, shown: [u8; DOCS], time: u8) {
-        let torana = state.torana_of(client);
-        state.toranas[torana].told = state.toranas[torana].told.max(time);
+        if !self.rules.publishes_writes || !self.rules.publishes_reads {
+            let torana = state.torana_of(client);
+            state.toranas[torana].told = state.toranas[torana].told.max(time);
+        }
         let Client { application, began_with, .. } = state.clients[client];
         if (0..DOCS).any(|doc| shown[doc] < began_with[doc]) {
             state.fault = Some("a client was shown something older than what it had been told");
@@ -315,7 +321,9 @@ impl Model for Config {
                 known.version = register.version;
                 if done {
                     known.published = known.published.max(target);
-                    known.proven = known.proven.max(target);
+                    if !self.rules.reads_as_of_published {
+                        known.proven = known.proven.max(target);
+                    }
                     for index in 0..state.clients.len() {
                         state.clients[index].is_proven |= proves & 1 << index != 0;
                     }

@@ -40,8 +40,6 @@ pub struct Horizon {
     wanted: AtomicU64,
     /// Everything up to here is.
     published: AtomicU64,
-    /// The horizon as it was last proven, by a write of torana's own to the register.
-    proven: AtomicU64,
     /// Proofs asked for, and the last one that was given, by number.
     asked: AtomicU64,
     given: AtomicU64,
@@ -87,7 +85,6 @@ impl Horizon {
             limit,
             wanted: AtomicU64::new(0),
             published: AtomicU64::new(0),
-            proven: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             given: AtomicU64::new(0),
             work: Notify::new(),
@@ -101,10 +98,10 @@ impl Horizon {
         self.shared.is_some()
     }
 
-    /// The time that a read has to be sent at, whatever this torana itself has told; 0 for none. Everything up to it is
-    /// published.
-    pub fn proven(&self) -> u64 {
-        self.proven.load(Ordering::Acquire)
+    /// The time that a read is sent at; 0 for none. Everything up to it is published, and nothing that anyone was told
+    /// through this torana is later, nor was when the horizon was last proven.
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
     }
 
     /// Whether a time was published lately: see [`YOUNG`].
@@ -199,7 +196,7 @@ impl Horizon {
         let now = Instant::now();
         let mut state = self.locked();
         state.trouble = None;
-        if time > was.max(self.proven.fetch_max(time, Ordering::AcqRel)) {
+        if time > was {
             state.risen = now;
         }
         drop(state);
@@ -240,7 +237,7 @@ mod tests {
         let horizon = Horizon::alone();
         assert!(horizon.is_proven_since(horizon.arrives()));
         horizon.publish(7).await.unwrap();
-        assert_eq!((horizon.proven(), horizon.target()), (0, 7));
+        assert_eq!((horizon.published(), horizon.target()), (7, 7));
     }
 
     #[tokio::test(start_paused = true)]
@@ -259,7 +256,7 @@ mod tests {
         let third = horizon.arrives();
         horizon.wrote(5, number);
         assert_eq!((one.await.unwrap(), two.await.unwrap()), (Ok(()), Ok(())));
-        assert!(!horizon.is_proven_since(third) && horizon.proven() == 5);
+        assert!(!horizon.is_proven_since(third) && horizon.published() == 5);
         let refused = horizon.prove(third).await.unwrap_err();
         assert!(refused.to_string().contains("within 1s: it does not answer"), "{refused}");
     }
@@ -273,7 +270,7 @@ mod tests {
         horizon.saw(9);
         let began = Instant::now();
         assert_eq!((waiting.await.unwrap(), began.elapsed()), (Ok(()), Duration::ZERO), "at once");
-        assert_eq!((horizon.proven(), horizon.target(), horizon.has_work()), (0, 9, false));
+        assert_eq!((horizon.target(), horizon.has_work(), horizon.is_proven_since(0)), (9, false, false));
         horizon.failed("no quorum".to_owned());
         let refused = horizon.publish(10).await.unwrap_err();
         assert_eq!(refused.cause, "no quorum");

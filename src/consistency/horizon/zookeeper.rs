@@ -254,6 +254,15 @@ impl ZooKeeper {
         }
     }
 
+    /// Removes the register. Whoever is connected writes it again, with what is known there.
+    pub async fn remove(&mut self) -> anyhow::Result<()> {
+        let (client, path) = (self.client.clone(), self.path.clone());
+        match self.call(client.delete(&path, None)).await? {
+            Ok(()) | Err(ZkError::NoNode) => Ok(()),
+            Err(error) => anyhow::bail!("{path}: {error}"),
+        }
+    }
+
     /// Ends the session; without it the servers keep it until its time-out.
     pub async fn close(self) {
         // Done by `drop`, which others wait for less long.
