@@ -7,7 +7,7 @@ mod model;
 
 use model::rules::{ALL, Config, Faults, Rules};
 use model::run::{COMMITTED, COVERED, TOLD, breaks, holds};
-use model::state::Op::{self, Majority, Put, Snapshot};
+use model::state::Op::{self, Join, Majority, Own, Put, Snapshot};
 
 const NONE: Faults = Faults { failovers: 0, crashes: 0, timeouts: 0, moves: 0, doubts: 0, losses: 0 };
 
@@ -50,6 +50,19 @@ fn it_holds_for_applications_that_move_back() {
 fn it_holds_for_those_who_stay_while_the_register_is_lost() {
     let faults = Faults { losses: 1, failovers: 1, ..NONE };
     holds("losses", config([&[Put(0), Snapshot], &[Majority, Snapshot], &[Put(0), Snapshot]], faults));
+}
+
+#[test]
+fn it_holds_with_a_causal_collection_beside() {
+    let faults = Faults { moves: 1, failovers: 1, ..NONE };
+    holds("causal beside", config([&[Own, Join], &[Join, Snapshot], &[Put(0), Snapshot]], faults));
+}
+
+#[test]
+fn a_read_as_of_a_time_that_is_not_published_is_undone_for_who_moves() {
+    let rules = Rules { snapshots_are_published: false, ..ALL };
+    let faults = Faults { moves: 1, ..NONE };
+    breaks("unpublished snapshots", TOLD, without(rules, [&[Own, Join, Snapshot], &[], &[Put(0)]], faults));
 }
 
 #[test]

@@ -73,13 +73,15 @@ pub fn floor(at: &Listener, touched: &Touched) -> u64 {
     }
 }
 
-/// Whether the read is sent *as of* its floor: all that it shows is published then.
+/// Whether the read is sent *as of* its floor: all that it shows is published then. A floor of a collection that is
+/// causal, and read as well, may be above what is published.
 pub fn is_snapshot(at: &Listener, command: &[u8], request: &Request, floor: u64) -> bool {
     let horizon = &at.member.set.horizon;
     let hello = at.member.monitored.hello.latest();
     horizon.is_shared()
         && horizon.is_young()
         && floor > 0
+        && floor <= horizon.published()
         && matches!(request.command.name(), "find" | "aggregate" | "distinct")
         && hello.is_some_and(|hello| hello.description.max_wire_version >= SNAPSHOT_FIRST)
         && !is_metadata(command)

@@ -27,6 +27,8 @@ pub struct Rules {
     pub doubt_publishes_nothing: bool,
     /// A register that fell is raised to what is known, when the next thing is published.
     pub targets_all_known: bool,
+    /// A read that is sent as of a time is sent as of a published one, whatever other floors it has.
+    pub snapshots_are_published: bool,
 }
 
 pub const ALL: Rules = Rules {
@@ -40,6 +42,7 @@ pub const ALL: Rules = Rules {
     waits_for_majority: true,
     doubt_publishes_nothing: true,
     targets_all_known: true,
+    snapshots_are_published: true,
 };
 
 /// How often each fault may happen.

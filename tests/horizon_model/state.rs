@@ -14,6 +14,10 @@ pub enum Op {
     Snapshot,
     /// Reads all documents as a majority has them, at or behind a floor.
     Majority,
+    /// Writes to a collection that is causal: its torana remembers the time, and nobody publishes it.
+    Own,
+    /// Reads all documents, and that collection too: at or behind the floors of both.
+    Join,
 }
 
 /// Where a client's operation is.
@@ -74,6 +78,8 @@ pub struct Torana {
     pub proven: u8,
     /// The latest time that a client of this torana was told of.
     pub told: u8,
+    /// The same for the collection that is causal.
+    pub own: u8,
     /// The register's version, as far as it is known.
     pub version: u8,
     pub setting: Option<Setting>,

@@ -123,13 +123,21 @@ impl Config {
     }
 
     fn reads(&self, state: &State, client: usize, steps: &mut Vec<Step>) {
-        let floor = self.floor(&state.toranas[state.torana_of(client)]);
-        match self.op(state, client) {
+        let torana = &state.toranas[state.torana_of(client)];
+        let op = self.op(state, client);
+        let own = if op == Some(Op::Join) { torana.own } else { 0 };
+        let floor = self.floor(torana).max(own);
+        match op {
             // A member that has not reached it lets the read wait.
             Some(Op::Snapshot) if floor <= state.commit => {
                 steps.push(Step::Ask { client, at: floor, time: floor });
             }
-            Some(Op::Majority) => {
+            Some(Op::Join) if !self.rules.snapshots_are_published => {
+                if floor <= state.commit {
+                    steps.push(Step::Ask { client, at: floor, time: floor });
+                }
+            }
+            Some(Op::Majority | Op::Join) => {
                 let answers =
                     (floor..=state.commit).flat_map(|at| (at..=state.commit).map(move |time| (at, time)));
                 steps.extend(answers.map(|(at, time)| Step::Ask { client, at, time }));
@@ -177,7 +185,7 @@ impl Model for Config {
         for (index, client) in state.clients.iter().enumerate() {
             match client.phase {
                 Phase::Idle if self.may_begin(state, index) => match self.op(state, index) {
-                    Some(Op::Put(_)) => steps.push(Step::Write { client: index }),
+                    Some(Op::Put(_) | Op::Own) => steps.push(Step::Write { client: index }),
                     _ => self.reads(state, index, steps),
                 },
                 Phase::Idle => {}
@@ -246,7 +254,11 @@ impl Model for Config {
         let mut state = last.clone();
         match step {
             Step::Write { client } => {
-                let Some(Op::Put(doc)) = self.op(&state, client) else { return None };
+                let doc = match self.op(&state, client) {
+                    Some(Op::Put(doc)) => doc,
+                    Some(Op::Own) => DOCS,
+                    _ => return None,
+                };
                 state.names += 1;
                 state.log.push((doc, state.names));
                 let (time, name) = (state.log.len() as u8, state.names);
@@ -256,6 +268,12 @@ impl Model for Config {
             Step::Commit => state.commit += 1,
             Step::Reply { client } => {
                 let Phase::Written { time, .. } = state.clients[client].phase else { return None };
+                if self.op(&state, client) == Some(Op::Own) {
+                    let torana = state.torana_of(client);
+                    state.toranas[torana].own = state.toranas[torana].own.max(time);
+                    Config::end(&mut state, client);
+                    return Some(state);
+                }
                 let Some(Op::Put(doc)) = self.op(&state, client) else { return None };
                 // Of the other documents it says nothing.
                 let mut shown = state.clients[client].began_with;
@@ -286,7 +304,10 @@ impl Model for Config {
             }
             Step::Ask { client, at, time } => {
                 let shown = state.versions(at);
-                let is_snapshot = self.op(&state, client) == Some(Op::Snapshot);
+                let is_snapshot = match self.op(&state, client) {
+                    Some(Op::Join) => !self.rules.snapshots_are_published,
+                    op => op == Some(Op::Snapshot),
+                };
                 state.clients[client].began_with = state.applications[state.clients[client].application].told;
                 state.clients[client].phase = match is_snapshot || !self.rules.publishes_reads {
                     true => Phase::Read { shown },

@@ -1,0 +1,116 @@
+//! Where consistency levels meet: each other, members that have not heard of a time, what bypasses torana, and what
+//! clients ask for themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use bson::{Document, Timestamp, doc};
+use support::{Ensemble, FakeServer, RawClient, ReplicaSet, Torana, torana_with, wait_until};
+
+const SOON: Duration = Duration::from_secs(20);
+
+const TAGS: &str =
+    "[tags]\n\"app.*\" = \"sequential\"\n\"app.own*\" = \"causal\"\n\"app.plain*\" = \"default\"\n";
+
+/// A set of three with two toranas in front of it, which share a ZooKeeper server.
+struct Stage {
+    // Dropped first: they need the others.
+    toranas: [Torana; 2],
+    set: ReplicaSet,
+    zookeeper: Ensemble,
+    primary: usize,
+    secondary: usize,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let zookeeper = Ensemble::of(1);
+        let set = ReplicaSet::of(3).unchained().start();
+        let toranas = [0, 1].map(|_| sharing(&set, &zookeeper));
+        let (primary, secondary) = (set.primary(), set.secondary());
+        Stage { set, zookeeper, toranas, primary, secondary }
+    }
+
+    fn primary(&self, torana: usize) -> RawClient {
+        self.toranas[torana].client_of(&self.set.host(self.primary))
+    }
+
+    fn secondary(&self, torana: usize) -> RawClient {
+        self.toranas[torana].client_of(&self.set.host(self.secondary))
+    }
+
+    /// Written by somebody who is not known to torana, and known to a majority.
+    fn bypass(&self, collection: &str, value: i32) {
+        let mut update = update(collection, value);
+        update.insert("writeConcern", doc! { "w": "majority" });
+        self.set.client(self.primary).run("app", update);
+    }
+
+    fn fail_point(&self, name: &str, mode: &str) {
+        let fail_point = doc! { "configureFailPoint": name, "mode": mode };
+        self.set.client(self.secondary).run("admin", fail_point);
+    }
+}
+
+fn sharing(set: &ReplicaSet, zookeeper: &Ensemble) -> Torana {
+    let hosts = zookeeper.hosts().join(",");
+    let times = "request_timeout = \"300ms\"\nwait_timeout = \"2s\"\n";
+    torana_with(&set.uri(), &format!("{TAGS}[zookeeper]\nhosts = \"{hosts}\"\n{times}"))
+}
+
+fn update(collection: &str, value: i32) -> Document {
+    let updates = vec![doc! { "q": { "_id": 1 }, "u": { "$set": { "v": value } }, "upsert": true }];
+    doc! { "update": collection, "updates": updates }
+}
+
+fn put(client: &mut RawClient, collection: &str, value: i32) {
+    client.run("app", update(collection, value));
+}
+
+fn find(collection: &str) -> Document {
+    doc! { "find": collection, "filter": { "_id": 1 }, "$readPreference": { "mode": "secondaryPreferred" } }
+}
+
+/// `v` of the document; `None` if it is not there.
+fn get(client: &mut RawClient, collection: &str) -> Option<i32> {
+    shown(&client.run("app", find(collection)))
+}
+
+fn shown(reply: &Document) -> Option<i32> {
+    let cursor = reply.get_document("cursor").unwrap();
+    cursor.get_array("firstBatch").unwrap().first()?.as_document().unwrap().get_i32("v").ok()
+}
+
+/// A read as of the floor of a collection that is causal would show what no other torana knows of.
+#[test]
+fn a_join_with_a_causal_collection_shows_nothing_that_was_not_published() {
+    let stage = Stage::new();
+    let mut client = stage.primary(0);
+    for round in 1..=5 {
+        // The other torana knows of a time of now, and has no need to look for a later one.
+        put(&mut stage.primary(1), "else", round);
+        stage.bypass("seen", round);
+        put(&mut client, "own", round);
+        let lookup =
+            doc! { "$lookup": { "from": "own", "localField": "_id", "foreignField": "_id", "as": "own" } };
+        let join = doc! { "aggregate": "seen", "pipeline": [lookup], "cursor": {} };
+        assert_eq!(shown(&client.run("app", join)), Some(round));
+        assert_eq!(get(&mut stage.primary(1), "seen"), Some(round), "moved");
+    }
+}
+
+#[test]
+fn a_request_that_asks_for_more_than_its_tag_is_shown_nothing_that_was_not_published() {
+    let stage = Stage::new();
+    let mut client = stage.primary(0);
+    let mut asks = find("own");
+    asks.insert("comment", "torana:sequential");
+    for round in 1..=5 {
+        put(&mut stage.primary(1), "else", round);
+        put(&mut client, "own", round);
+        assert_eq!(shown(&client.run("app", asks.clone())), Some(round));
+        assert_eq!(shown(&stage.primary(1).run("app", asks.clone())), Some(round), "moved");
+    }
+}
