@@ -114,3 +114,37 @@ fn a_request_that_asks_for_more_than_its_tag_is_shown_nothing_that_was_not_publi
         assert_eq!(shown(&stage.primary(1).run("app", asks.clone())), Some(round), "moved");
     }
 }
+
+/// A secondary that copies nothing hears of new times by heartbeats alone, every two seconds.
+#[test]
+fn a_member_that_has_not_heard_of_a_published_time_is_behind_and_no_more() {
+    let stage = Stage::new();
+    put(&mut stage.primary(0), "heard", 0);
+    assert_eq!(get(&mut stage.secondary(1), "heard"), Some(0));
+    stage.fail_point("stopReplProducer", "alwaysOn");
+    for round in 1..=20 {
+        put(&mut stage.primary(0), "heard", round);
+        assert_eq!(get(&mut stage.secondary(1), "heard"), Some(round));
+    }
+    stage.fail_point("stopReplProducer", "off");
+}
+
+/// The error is the client's own, and no backup was restored.
+#[test]
+fn a_time_of_a_clients_own_that_no_member_has_come_to_is_the_servers_to_refuse() {
+    let stage = Stage::new();
+    let mut client = stage.primary(0);
+    put(&mut client, "later", 1);
+    for field in ["afterClusterTime", "atClusterTime"] {
+        let level = if field == "atClusterTime" { "snapshot" } else { "majority" };
+        let mut later = find("later");
+        later.insert(
+            "readConcern",
+            doc! { "level": level, field: Timestamp { time: u32::MAX, increment: 1 } },
+        );
+        let reply = client.command("app", later);
+        let text = reply.get_str("errmsg").unwrap();
+        assert!(text.contains("must not be greater") && !text.contains("torana"), "{text}");
+    }
+    assert!(!stage.toranas[0].log().contains("a floor above every member"));
+}

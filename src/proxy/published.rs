@@ -95,15 +95,23 @@ pub fn is_refused(reply: &Reply) -> bool {
     code.and_then(|code| code.value.as_i64()).is_some_and(|code| NO_SNAPSHOT.contains(&code))
 }
 
-/// The error of a member whose clock has not come to the floor (72, 6.0.5), in words that say what that means. A member
-/// has heard of every time that one of the set has; so the floor is of another past, mostly of before a backup was restored.
-pub fn above_all(reply: &Reply, floor: u64) -> Option<CommandError> {
+/// Whether the member refused the read because its clock has not come to the floor (72, 6.0.5): it has heard nothing of
+/// those who have. It says the time that it was asked for: a later one is the client's own.
+pub fn is_unheard(reply: &Reply, floor: u64) -> bool {
     const TEXTS: [&str; 2] =
         ["afterClusterTime value must not be greater", "atClusterTime value must not be greater"];
     let verdict = reply.verdict();
-    let text = verdict.body.filter(|_| !verdict.ok).and_then(|body| find(body, "errmsg"))?;
-    let text = text.value.as_str()?;
-    if floor == 0 || !TEXTS.iter().any(|known| text.contains(known)) {
+    let text = verdict.body.filter(|_| !verdict.ok).and_then(|body| find(body, "errmsg"));
+    let Some(text) = text.and_then(|text| text.value.as_str()) else { return false };
+    let asked = text.split("; current").next().unwrap_or_default();
+    TEXTS.iter().any(|known| text.contains(known))
+        && asked.contains(&format!("Timestamp({}, {})", floor >> 32, floor as u32))
+}
+
+/// That error in words that say what it means. The primary has heard of every time that one of the set has; so the floor is
+/// of another past, mostly of before a backup was restored.
+pub fn above_all(reply: &Reply, floor: u64) -> Option<CommandError> {
+    if floor == 0 || !is_unheard(reply, floor) {
         return None;
     }
     let what = format_args!(
@@ -240,9 +248,21 @@ pub async fn receive_or_turn(
             None => {}
         }
     }
+    note_behind(at, floor);
+    Err(other)
+}
+
+/// The member that answers in the place of `at`'s, which has not even heard of `floor`: one that copies nothing hears of
+/// new times by heartbeats alone (every 2 s, 6.0). `None` if that is the primary, or there is none.
+pub fn turn(at: &Listener, floor: u64) -> Option<Arc<Member>> {
+    let other = other(at)?;
+    note_behind(at, floor);
+    Some(other)
+}
+
+fn note_behind(at: &Listener, floor: u64) {
     at.member.missed.fetch_max(floor, Ordering::AcqRel);
     at.member.metrics.traffic.members_behind.inc();
-    Err(other)
 }
 
 /// Publishes `time`, if that has to be, and raises the floors: after it, the client may be told.

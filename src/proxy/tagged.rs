@@ -358,7 +358,8 @@ async fn attempt(
         at.member.set.transactions.touches_tagged(&id);
     }
     client.entry.enter(request.phase());
-    let received = match kept.is_some() && std::ptr::eq(at, home) {
+    let may_turn = kept.is_some() && std::ptr::eq(at, home);
+    let received = match may_turn {
         true => match published::receive_or_turn(at, client, &mut server, id, way.floor).await {
             Ok(received) => received,
             Err(member) => {
@@ -378,10 +379,17 @@ async fn attempt(
         }
         Err(error) => return Err(exchange::server_failed(at, client, server, &request, &error)),
     };
-    if let Some(kept) = kept.filter(|_| way.is_snapshot && published::is_refused(&reply)) {
+    let again = kept.and_then(|kept| match () {
+        () if may_turn && published::is_unheard(&reply, way.floor) => {
+            published::turn(at, way.floor).map(|member| Attempted::Behind(kept, member))
+        }
+        () if way.is_snapshot && published::is_refused(&reply) => Some(Attempted::NoSnapshot(kept)),
+        () => None,
+    });
+    if let Some(again) = again {
         exchange::give_back(server, &reply);
         client.reuse(reply.buffer);
-        return Ok(Attempted::NoSnapshot(kept));
+        return Ok(again);
     }
     let took = reply.arrived.saturating_duration_since(server.since());
     if request.route == Route::GetMore && took >= awaiting::SEEN_WAITING {
