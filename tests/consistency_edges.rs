@@ -129,6 +129,55 @@ fn a_member_that_has_not_heard_of_a_published_time_is_behind_and_no_more() {
     stage.fail_point("stopReplProducer", "off");
 }
 
+/// Whoever stays at one torana and reads from a member that stands still.
+#[test]
+fn writes_through_another_torana_are_seen_soon_whatever_member_is_read() {
+    let stage = Stage::new();
+    put(&mut stage.primary(0), "soon", 0);
+    let mut reader = stage.secondary(1);
+    wait_until("it is there", SOON, || get(&mut reader, "soon") == Some(0));
+    stage.fail_point("rsSyncApplyStop", "alwaysOn");
+    put(&mut stage.primary(0), "soon", 1);
+    wait_until("it is seen", Duration::from_secs(4), || {
+        // A count says what a majority has by now, and must not pass for the newest.
+        reader.run("app", doc! { "count": "soon", "$readPreference": { "mode": "secondary" } });
+        get(&mut reader, "soon") == Some(1)
+    });
+    stage.fail_point("rsSyncApplyStop", "off");
+}
+
+#[test]
+fn a_torana_that_has_just_started_shows_what_bypassed_others_before() {
+    let mut stage = Stage::new();
+    put(&mut stage.primary(0), "started", 1);
+    for torana in &mut stage.toranas {
+        torana.stop(SOON);
+    }
+    stage.bypass("started", 2);
+    std::thread::sleep(Duration::from_millis(1500));
+    let torana = sharing(&stage.set, &stage.zookeeper);
+    let mut client = torana.client_of(&stage.set.host(stage.primary));
+    assert_eq!(get(&mut client, "started"), Some(2));
+}
+
+#[test]
+fn without_zookeeper_those_who_have_read_before_go_on_whatever_else_is_written() {
+    let mut stage = Stage::new();
+    let mut client = stage.primary(0);
+    put(&mut client, "kept", 1);
+    assert_eq!(get(&mut client, "kept"), Some(1));
+    stage.zookeeper.kill(0);
+    stage.bypass("kept", 2);
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(get(&mut client, "kept"), Some(1), "as of what was published");
+    }
+    // It is back, and nobody writes or is new: what was missed is seen soon.
+    stage.zookeeper.restart(0);
+    stage.zookeeper.wait_all();
+    wait_until("it is seen", SOON, || get(&mut client, "kept") == Some(2));
+}
+
 /// The error is the client's own, and no backup was restored.
 #[test]
 fn a_time_of_a_clients_own_that_no_member_has_come_to_is_the_servers_to_refuse() {

@@ -2,14 +2,14 @@
 //! time, the member that answers in the place of one that is behind, and the publishing before anyone is told.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::client::Client;
-use super::context::{Checkout, Listener, Member};
+use super::context::{Checkout, Listener, Member, Set};
 use super::end::End;
 use super::pools::PoolUse;
 use super::registry::Phase;
@@ -19,7 +19,7 @@ use crate::config::Level;
 use crate::consistency::{Touched, Unpublished, is_metadata, takes_snapshot};
 use crate::doc::{Element, document_length, find};
 use crate::rewrite::{CommandError, ErrorCode, Labels};
-use crate::topology::MemberKind;
+use crate::topology::{HelloCopy, MemberKind};
 use crate::wire::{Header, Opcode};
 
 /// The first maxWireVersion of servers that read as of a time outside of transactions (5.0).
@@ -66,11 +66,26 @@ pub async fn prove(at: &Listener, client: &mut Client, touched: &Touched) -> Res
 pub fn floor(at: &Listener, touched: &Touched) -> u64 {
     let set = &at.member.set;
     let told = set.floors.floor(touched);
-    match shares(touched) {
-        // Not the collection's alone: what a client was told of one collection, it finds in the others as well.
-        true => told.max(set.horizon.published()),
-        false => told,
+    if !shares(touched) {
+        return told;
     }
+    // Not the collection's alone: what a client was told of one collection, it finds in the others as well.
+    let known = told.max(set.horizon.published());
+    if set.horizon.is_young() {
+        return known;
+    }
+    // A member that stands still would show what it has for ever. The members have to hear of the time as well.
+    let Some(hello) = newest(set) else { return known };
+    let clock = find(&hello.document, "$clusterTime").and_then(|clock| clock.value.as_document());
+    clock.iter().for_each(|clock| set.floors.heard(clock));
+    known.max(hello.description.majority_time.unwrap_or(0))
+}
+
+/// The hello that knows the latest time that a majority has. Each member's is half a second old at most.
+fn newest(set: &Set) -> Option<Arc<HelloCopy>> {
+    let served = set.served.load();
+    let hellos = served.iter().filter_map(Weak::upgrade).filter_map(|member| member.monitored.hello.latest());
+    hellos.max_by_key(|hello| hello.description.majority_time)
 }
 
 /// Whether the read is sent *as of* its floor: all that it shows is published then. A floor of a collection that is
@@ -270,6 +285,9 @@ pub async fn tell(at: &Listener, touched: &Touched, time: u64) -> Result<(), Unp
     let set = &at.member.set;
     if shares(touched) {
         set.horizon.publish(time).await.inspect_err(|_| at.member.metrics.traffic.unpublished.inc())?;
+        if newest(set).is_none_or(|hello| hello.description.majority_time <= Some(time)) {
+            set.horizon.is_newest();
+        }
     }
     set.floors.raise(touched, time);
     Ok(())

@@ -24,8 +24,8 @@ use crate::metrics::{HorizonMetrics, HorizonWrite};
 pub use tags_node::TagsError;
 pub use zookeeper::{Attempt, MarkError, ZooKeeper, ZooKeeperOptions, keep};
 
-/// After so long without a published time the horizon is no longer young: a read then shows what a majority has by now,
-/// and publishes it, so that what bypasses torana is seen soon as well.
+/// So long after the horizon was last found to be the newest time that a majority has, it is no longer young: a read then
+/// shows what a majority has by now, and publishes it, so that what others wrote is seen soon, whatever way it went.
 const YOUNG: Duration = Duration::from_secs(1);
 
 /// What has been published. All calls are cancel safe: what was cancelled may or may not be published, which does no
@@ -54,8 +54,8 @@ pub struct Horizon {
 struct State {
     /// Why the last attempt failed, since the last that did not.
     trouble: Option<String>,
-    /// When a published time rose last, or was found to be the newest.
-    risen: Instant,
+    /// When a published time was last found to be the newest.
+    newest: Option<Instant>,
 }
 
 /// Why something is not published, or the horizon not proven.
@@ -89,7 +89,7 @@ impl Horizon {
             given: AtomicU64::new(0),
             work: Notify::new(),
             news: Notify::new(),
-            state: Mutex::new(State { trouble: None, risen: Instant::now() }),
+            state: Mutex::new(State { trouble: None, newest: None }),
         }
     }
 
@@ -104,9 +104,16 @@ impl Horizon {
         self.published.load(Ordering::Acquire)
     }
 
-    /// Whether a time was published lately: see [`YOUNG`].
+    /// Whether reads are sent as of what is published: see [`YOUNG`]. While nothing can be published there is nothing
+    /// else to be shown.
     pub fn is_young(&self) -> bool {
-        self.locked().risen.elapsed() < YOUNG
+        let state = self.locked();
+        state.trouble.is_some() || state.newest.is_some_and(|newest| newest.elapsed() < YOUNG)
+    }
+
+    /// A time that is published was found to be the newest that a majority has.
+    pub fn is_newest(&self) {
+        self.locked().newest = Some(Instant::now());
     }
 
     /// What a connection that comes now has to hand to [`Horizon::prove`].
@@ -131,7 +138,6 @@ impl Horizon {
     /// Waits until everything up to `time` is published.
     pub async fn publish(&self, time: u64) -> Result<(), Unpublished> {
         if self.published.load(Ordering::Acquire) >= time {
-            self.locked().risen = Instant::now();
             return Ok(());
         }
         let Some(metrics) = &self.shared else {
@@ -192,14 +198,8 @@ impl Horizon {
 
     /// The register says `time`, and it was this torana that wrote it, after proof `number` was asked for.
     fn wrote(&self, time: u64, number: u64) {
-        let was = self.published.fetch_max(time, Ordering::AcqRel);
-        let now = Instant::now();
-        let mut state = self.locked();
-        state.trouble = None;
-        if time > was {
-            state.risen = now;
-        }
-        drop(state);
+        self.published.fetch_max(time, Ordering::AcqRel);
+        self.locked().trouble = None;
         if let Some(metrics) = &self.shared {
             metrics.kept.set(1);
             metrics.age.touch();
@@ -280,16 +280,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_grows_old_unless_it_rises_or_is_found_to_be_the_newest() {
+    async fn it_grows_old_unless_it_is_found_to_be_the_newest_or_nothing_can_be_published() {
         let horizon = shared();
-        assert!(horizon.is_young());
-        tokio::time::advance(YOUNG).await;
-        horizon.wrote(0, 1);
-        assert!(!horizon.is_young(), "a proof says nothing new");
+        assert!(!horizon.is_young(), "what stands in the register may be hours old");
         horizon.wrote(3, 1);
+        horizon.publish(3).await.unwrap();
+        assert!(!horizon.is_young(), "a late member's time may rise as well");
+        horizon.is_newest();
         assert!(horizon.is_young());
         tokio::time::advance(YOUNG).await;
-        horizon.publish(3).await.unwrap();
+        assert!(!horizon.is_young());
+        horizon.failed("no quorum".to_owned());
         assert!(horizon.is_young());
+        horizon.wrote(3, 2);
+        assert!(!horizon.is_young());
     }
 }

@@ -323,7 +323,8 @@ async fn serve(
             }
             look_at = Instant::now() + TAGS_EVERY;
         }
-        if !horizon.has_work() {
+        // After trouble it is written even if nobody waits: that it can be kept again is known then.
+        if !horizon.has_work() && !horizon.is_troubled() {
             tokio::select! {
                 () = horizon.work.notified() => {}
                 () = lost.notified() => return anyhow::anyhow!("the connection was lost"),
