@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use bson::{Document, Timestamp, doc};
+use support::message::{CHECKSUM_PRESENT, Section, crc32c, op_msg};
 use support::{Ensemble, FakeServer, RawClient, ReplicaSet, Torana, torana_with, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -178,6 +179,27 @@ fn without_zookeeper_those_who_have_read_before_go_on_whatever_else_is_written()
     wait_until("it is seen", SOON, || get(&mut client, "kept") == Some(2));
 }
 
+/// Drivers take the time of a snapshot session from the reply to its first read.
+#[test]
+fn a_client_that_asks_for_a_snapshot_is_told_its_time() {
+    let stage = Stage::new();
+    let mut client = stage.primary(0);
+    client.run("app", doc! { "insert": "moments", "documents": (0..9).map(|id| doc! { "_id": id, "v": id }).collect::<Vec<_>>() });
+    let concern = doc! { "level": "snapshot" };
+    let reply = client.run("app", doc! { "find": "moments", "batchSize": 2, "readConcern": concern.clone() });
+    let cursor = reply.get_document("cursor").unwrap();
+    let time = cursor.get_timestamp("atClusterTime").expect("the snapshot's time");
+    let more = doc! { "getMore": cursor.get_i64("id").unwrap(), "collection": "moments", "batchSize": 2 };
+    let more = client.run("app", more);
+    assert_eq!(more.get_document("cursor").unwrap().get_timestamp("atClusterTime").unwrap(), time);
+    let distinct = client.run("app", doc! { "distinct": "moments", "key": "v", "readConcern": concern });
+    assert!(distinct.contains_key("atClusterTime"), "{distinct}");
+    put(&mut client, "moments", 100);
+    let mut again = find("moments");
+    again.insert("readConcern", doc! { "level": "snapshot", "atClusterTime": time });
+    assert_eq!(shown(&client.run("app", again)), Some(1));
+}
+
 /// The error is the client's own, and no backup was restored.
 #[test]
 fn a_time_of_a_clients_own_that_no_member_has_come_to_is_the_servers_to_refuse() {
@@ -196,4 +218,22 @@ fn a_time_of_a_clients_own_that_no_member_has_come_to_is_the_servers_to_refuse()
         assert!(text.contains("must not be greater") && !text.contains("torana"), "{text}");
     }
     assert!(!stage.toranas[0].log().contains("a floor above every member"));
+}
+
+/// mongod answers with a checksum whoever sent one.
+#[test]
+fn a_checksum_of_a_batch_is_as_right_as_its_servers() {
+    let stage = Stage::new();
+    let mut client = stage.primary(0);
+    put(&mut client, "sums", 1);
+    let documents: Vec<_> = (2..9).map(|id| doc! { "_id": id }).collect();
+    client.run("app", doc! { "insert": "sums", "documents": documents });
+    let reply = client.run("app", doc! { "find": "sums", "batchSize": 2 });
+    let id = reply.get_document("cursor").unwrap().get_i64("id").unwrap();
+    let more = doc! { "getMore": id, "collection": "sums", "batchSize": 2, "$db": "app" };
+    client.send(&op_msg(9, 0, CHECKSUM_PRESENT, &[Section::Body(more)]));
+    let reply = client.read();
+    assert_eq!(reply.flags() & CHECKSUM_PRESENT, CHECKSUM_PRESENT);
+    let (covered, sum) = reply.raw.split_at(reply.raw.len() - 4);
+    assert_eq!(crc32c(covered).to_le_bytes(), sum);
 }

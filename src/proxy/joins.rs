@@ -23,6 +23,8 @@ pub struct Opened {
     pub touched: Touched,
     /// It shows them as of one time, up to which everything is published.
     pub is_snapshot: bool,
+    /// Its client asked for that itself, and is told the time.
+    pub is_asked: bool,
     /// The member that has it, if that is not the one whose client opened it.
     pub elsewhere: Option<Weak<Member>>,
 }

@@ -17,7 +17,7 @@ use super::reply::{Arrival, Reply, ReplyError, receive};
 use super::request::Request;
 use crate::config::Level;
 use crate::consistency::{Touched, Unpublished, is_metadata, takes_snapshot};
-use crate::doc::{Element, document_length, find};
+use crate::doc::{Element, document_length, find, find_path};
 use crate::rewrite::{CommandError, ErrorCode, Labels};
 use crate::topology::{HelloCopy, MemberKind};
 use crate::wire::{Header, Opcode};
@@ -101,6 +101,11 @@ pub fn is_snapshot(at: &Listener, command: &[u8], request: &Request, floor: u64)
         && hello.is_some_and(|hello| hello.description.max_wire_version >= SNAPSHOT_FIRST)
         && !is_metadata(command)
         && takes_snapshot(command, floor)
+}
+
+/// Whether its client asks for a snapshot itself. Drivers take the time of a snapshot session from its first reply.
+pub fn asks_for_snapshot(command: &[u8]) -> bool {
+    find_path(command, &["readConcern", "level"]).and_then(|level| level.as_str()) == Some("snapshot")
 }
 
 /// Whether a read as of a time was refused for no fault of the client's: one of a majority may do.

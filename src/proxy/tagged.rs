@@ -96,6 +96,8 @@ struct Way {
     floor: u64,
     /// It shows that time, and nothing later.
     is_snapshot: bool,
+    /// Its client asks for a snapshot itself.
+    is_asked: bool,
     /// It may be sent again, and to another member.
     may_turn: bool,
 }
@@ -286,7 +288,8 @@ pub async fn run(
     let floor = published::floor(at, &plan.touched);
     let may_turn = shares && act == Act::Read && !request.in_transaction && !request.has_checksum();
     let is_snapshot = may_turn && published::is_snapshot(at, command(client, &request), &request, floor);
-    let way = Way { floor, is_snapshot, may_turn };
+    let is_asked = is_snapshot && published::asks_for_snapshot(command(client, &request));
+    let way = Way { floor, is_snapshot, is_asked, may_turn };
     let elsewhere = match act {
         Act::Read if may_turn => published::instead(at, floor),
         Act::GetMore => {
@@ -465,7 +468,8 @@ impl Exchange<'_> {
             client.reuse(reply.buffer);
             return refuse::in_place(client, request, &published::untold(request, &error)).await;
         }
-        if self.is_snapshot() {
+        // A checksum covers the reply.
+        if self.is_snapshot() && !self.is_asked() && !request.has_checksum() {
             published::strip(&mut reply);
         }
         client.entry.enter(Phase::Writing);
@@ -479,6 +483,11 @@ impl Exchange<'_> {
     fn is_snapshot(self) -> bool {
         let continued = self.plan.continues.as_ref().is_some_and(|opened| opened.is_snapshot);
         self.way.is_snapshot || (self.plan.act == Act::GetMore && continued)
+    }
+
+    /// Whether its client asked for that.
+    fn is_asked(self) -> bool {
+        self.way.is_asked || self.plan.continues.as_ref().is_some_and(|opened| opened.is_asked)
     }
 
     async fn tell(self, revealed: Option<u64>) -> Result<(), crate::consistency::Unpublished> {
@@ -561,8 +570,8 @@ impl Exchange<'_> {
             (Some(0), Some(id)) => home.member.joins.closed(id),
             (id, None) if is_known && !times.failed && opens_cursor => {
                 let elsewhere = is_away.then(|| Arc::downgrade(&at.member));
-                let opened =
-                    Opened { touched: plan.touched.clone(), is_snapshot: self.is_snapshot(), elsewhere };
+                let (is_snapshot, is_asked) = (self.is_snapshot(), self.is_asked());
+                let opened = Opened { touched: plan.touched.clone(), is_snapshot, is_asked, elsewhere };
                 home.member.joins.opened(id, opened);
             }
             _ => {}
