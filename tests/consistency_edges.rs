@@ -237,3 +237,37 @@ fn a_checksum_of_a_batch_is_as_right_as_its_servers() {
     let (covered, sum) = reply.raw.split_at(reply.raw.len() - 4);
     assert_eq!(crc32c(covered).to_le_bytes(), sum);
 }
+
+/// Replies of `time` by command.
+fn timed(time: impl Fn(&str) -> u32 + Send + Sync + 'static) -> FakeServer {
+    FakeServer::start(move |peer, request| {
+        let command = request.query_or_body();
+        let name = command.keys().next().unwrap().as_str();
+        let id = if name == "find" { 77i64 } else { 0 };
+        let batch = if name == "getMore" { "nextBatch" } else { "firstBatch" };
+        let time = Timestamp { time: time(name), increment: 1 };
+        let cursor = doc! { batch: [], "id": id, "ns": "app.x" };
+        let clock = doc! { "clusterTime": time };
+        peer.reply(
+            request,
+            doc! { "cursor": cursor, "ok": 1.0, "$clusterTime": clock, "operationTime": time },
+        )
+    })
+}
+
+fn concern(fake: &FakeServer, command: &str) -> Document {
+    let body = fake.requests(command).pop().unwrap().message.body();
+    body.get_document("readConcern").cloned().unwrap_or_default()
+}
+
+#[test]
+fn what_a_request_asks_for_holds_for_all_batches_of_its_cursor() {
+    let fake = timed(|name| if name == "getMore" { 9 } else { 5 });
+    let torana = torana_with(&fake.uri(), "[tags]\n\"app.seen\" = \"observe\"\n");
+    let mut client = torana.client_of(fake.address());
+    let asks = doc! { "find": "seen", "comment": "torana:causal" };
+    client.run("app", asks.clone());
+    client.run("app", doc! { "getMore": 77i64, "collection": "seen" });
+    client.run("app", asks);
+    assert_eq!(concern(&fake, "find").get_timestamp("afterClusterTime").unwrap().time, 9);
+}

@@ -83,7 +83,7 @@ impl Act {
 pub struct Plan {
     act: Act,
     touched: Touched,
-    /// The getMores of the cursor that it opens do not name all of these.
+    /// The getMores of the cursor that it opens do not name all of these, or not the level that it asks for.
     joins: bool,
     /// What is known of the cursor that it continues.
     continues: Option<Opened>,
@@ -128,8 +128,9 @@ pub fn plan(at: &Listener, client: &Client, request: &Request) -> Option<Box<Pla
     }
     let continues = request.cursor_id.and_then(|id| at.member.joins.of(id));
     let (act, touched) = act(at, client, request, continues.as_ref())?;
-    let joins =
+    let is_join =
         request.command.name() == "aggregate" && (touched.is_many() || !names_tagged(at, client, request));
+    let joins = is_join || asked_for(command(client, request)).is_some();
     Some(Box::new(Plan { act, touched, joins, continues }))
 }
 
