@@ -271,3 +271,16 @@ fn what_a_request_asks_for_holds_for_all_batches_of_its_cursor() {
     client.run("app", asks);
     assert_eq!(concern(&fake, "find").get_timestamp("afterClusterTime").unwrap().time, 9);
 }
+
+#[test]
+fn a_floor_of_an_observed_collection_comes_with_a_cluster_time() {
+    let fake = timed(|_| 5);
+    let torana = torana_with(&fake.uri(), "[tags]\n\"app.seen\" = \"observe\"\n");
+    let mut client = torana.client_of(fake.address());
+    client.run("app", doc! { "insert": "seen", "documents": [{ "a": 1 }] });
+    client.run("app", doc! { "find": "seen", "comment": "torana:causal" });
+    let time = Timestamp { time: 5, increment: 1 };
+    assert_eq!(concern(&fake, "find").get_timestamp("afterClusterTime").unwrap(), time);
+    let find = fake.requests("find").pop().unwrap().message.body();
+    assert_eq!(find.get_document("$clusterTime").unwrap(), &doc! { "clusterTime": time });
+}

@@ -541,6 +541,8 @@ impl Exchange<'_> {
         let Exchange { at, plan, .. } = self;
         let floors = &at.member.set.floors;
         if plan.act == Act::ObserveWrite {
+            // Before the floor, which a request may ask to be read at.
+            times.cluster_time.iter().for_each(|clock| floors.heard(clock));
             times.revealed(true).iter().for_each(|time| floors.note(&plan.touched, *time));
             return;
         }
