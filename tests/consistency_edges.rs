@@ -284,3 +284,15 @@ fn a_floor_of_an_observed_collection_comes_with_a_cluster_time() {
     let find = fake.requests("find").pop().unwrap().message.body();
     assert_eq!(find.get_document("$clusterTime").unwrap(), &doc! { "clusterTime": time });
 }
+
+#[test]
+fn a_commit_changes_nothing_where_collections_are_only_observed() {
+    let fake = FakeServer::answering();
+    let torana = torana_with(&fake.uri(), "[tags]\n\"app.seen\" = \"observe\"\n");
+    let mut client = torana.client_of(fake.address());
+    let lsid = doc! { "id": bson::Uuid::new() };
+    let commit =
+        doc! { "commitTransaction": 1, "lsid": lsid, "txnNumber": 1i64, "autocommit": false, "$db": "admin" };
+    client.run("admin", commit.clone());
+    assert_eq!(fake.requests("commitTransaction").pop().unwrap().message.body(), commit);
+}

@@ -149,13 +149,14 @@ fn act(
         return None;
     }
     let transactions = &at.member.set.transactions;
+    let tags = at.member.set.tags.now();
     if request.command.name() == "commitTransaction" {
-        let is_tagged = request.transaction.is_none_or(|id| transactions.is_tagged(&id) != Some(false));
-        return is_tagged.then(|| (Act::Commit, Touched::every(at.member.set.tags.now().highest())));
+        let may_be_tagged = request.transaction.is_none_or(|id| transactions.is_tagged(&id) != Some(false));
+        let is_commit = tags.highest() >= Level::Causal && may_be_tagged;
+        return is_commit.then(|| (Act::Commit, Touched::every(tags.highest())));
     }
     let role = Role::of(request.command, !request.is_read);
     let touched = role.map_or(Touched::default(), |_| touched(at, client, request, continues));
-    let tags = at.member.set.tags.now();
     if tags.highest() < Level::Causal && touched.level() <= Level::Observe {
         return observe(at, request, role?).filter(|_| !touched.is_empty()).map(|act| (act, touched));
     }
