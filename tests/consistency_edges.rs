@@ -296,3 +296,23 @@ fn a_commit_changes_nothing_where_collections_are_only_observed() {
     client.run("admin", commit.clone());
     assert_eq!(fake.requests("commitTransaction").pop().unwrap().message.body(), commit);
 }
+
+#[test]
+fn a_map_reduce_into_a_tagged_collection_is_refused() {
+    let fake = FakeServer::answering();
+    let torana = torana_with(&fake.uri(), "[tags]\n\"app.tagged\" = \"causal\"\n");
+    let mut client = torana.client_of(fake.address());
+    for (database, out) in [
+        ("app", bson::Bson::from("tagged")),
+        ("app", doc! { "merge": "tagged" }.into()),
+        ("else", doc! { "replace": "tagged", "db": "app" }.into()),
+        ("else", doc! { "db": "app", "reduce": "tagged", "nonAtomic": true }.into()),
+    ] {
+        let reply =
+            client.command(database, doc! { "mapReduce": "plain", "map": "", "reduce": "", "out": out });
+        assert!(reply.get_str("errmsg").unwrap().contains("mapReduce cannot keep"), "{reply}");
+    }
+    for out in [bson::Bson::from("other"), doc! { "inline": 1 }.into()] {
+        client.run("app", doc! { "mapReduce": "plain", "map": "", "reduce": "", "out": out });
+    }
+}

@@ -243,6 +243,14 @@ fn touched(at: &Listener, client: &Client, request: &Request, continues: Option<
                 touch(database, collection);
             }
         }
+        "mapReduce" | "mapreduce" => {
+            touch(database, collection);
+            let out = find(body(), "out").map(|out| out.value);
+            let text = |key| find(out?.as_document()?, key)?.value.as_string_bytes();
+            let names =
+                [out.and_then(|out| out.as_string_bytes()), text("replace"), text("merge"), text("reduce")];
+            names.into_iter().flatten().for_each(|name| touch(text("db").unwrap_or(database), name));
+        }
         "aggregate" => {
             if !is_metadata(body()) {
                 touch(database, collection);
