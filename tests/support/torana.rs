@@ -40,6 +40,7 @@ pub struct Torana {
     process: Process,
     listeners: Vec<Listener>,
     ports: Ports,
+    arguments: Vec<String>,
     folder: Scratch,
 }
 
@@ -73,9 +74,8 @@ impl Builder {
         }
         arguments.extend(["--admin".into(), address(ports.get(LISTENERS_MAX))]);
         arguments.extend(self.arguments);
-        let program = PathBuf::from(env!("CARGO_BIN_EXE_torana"));
-        let process = Process::start(&program, &arguments, folder.path(), "torana");
-        Torana { process, listeners: Vec::new(), ports, folder }
+        let process = spawn(&arguments, &folder);
+        Torana { process, listeners: Vec::new(), ports, arguments, folder }
     }
 }
 
@@ -132,6 +132,16 @@ impl Torana {
         RawClient::connect(self.listener_of(member))
     }
 
+    /// Starts it again, after it ended or was killed, on the same ports and with the same arguments, and waits for the ready
+    /// line.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        // With the ready line of before.
+        std::fs::remove_file(self.folder.path().join("torana.out")).expect("its output so far");
+        self.process = spawn(&self.arguments, &self.folder);
+        self.wait_ready();
+    }
+
     /// The process, for signals, memory, descriptors, threads and CPU time.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
@@ -184,6 +194,10 @@ impl Torana {
         self.process.signal(Signal::TERM);
         self.process.wait(limit).unwrap_or_else(|| panic!("torana still runs {limit:?} after SIGTERM"))
     }
+}
+
+fn spawn(arguments: &[String], folder: &Scratch) -> Process {
+    Process::start(&PathBuf::from(env!("CARGO_BIN_EXE_torana")), arguments, folder.path(), "torana")
 }
 
 fn with_ports(text: &str, ports: &Ports) -> String {
