@@ -57,8 +57,7 @@ impl Stage {
 
 fn sharing(set: &ReplicaSet, zookeeper: &Ensemble) -> Torana {
     let hosts = zookeeper.hosts().join(",");
-    let times = "request_timeout = \"300ms\"\nwait_timeout = \"2s\"\n";
-    torana_with(&set.uri(), &format!("{TAGS}[zookeeper]\nhosts = \"{hosts}\"\n{times}"))
+    torana_with(&set.uri(), &format!("{TAGS}[zookeeper]\nhosts = \"{hosts}\"\nwait_timeout = \"5s\"\n"))
 }
 
 fn update(collection: &str, value: i32) -> Document {
@@ -315,4 +314,37 @@ fn a_map_reduce_into_a_tagged_collection_is_refused() {
     for out in [bson::Bson::from("other"), doc! { "inline": 1 }.into()] {
         client.run("app", doc! { "mapReduce": "plain", "map": "", "reduce": "", "out": out });
     }
+}
+
+/// Those who wait for a connection to a member meanwhile learn that it stands still from those who had one.
+#[test]
+fn of_many_readers_of_a_member_that_stands_still_few_give_up_a_connection() {
+    const READERS: usize = 40;
+    const POOL: usize = 4;
+    let stage = Stage::new();
+    let hosts = stage.zookeeper.hosts().join(",");
+    let small = format!("{TAGS}[zookeeper]\nhosts = \"{hosts}\"\n[pool]\nmax = {POOL}\n");
+    let torana = torana_with(&stage.set.uri(), &small);
+    put(&mut stage.primary(0), "many", 0);
+    let readers = (0..READERS).map(|_| torana.client_of(&stage.set.host(stage.secondary)));
+    let mut readers: Vec<RawClient> = readers.collect();
+    readers.iter_mut().for_each(|reader| assert_eq!(get(reader, "many"), Some(0)));
+    stage.fail_point("rsSyncApplyStop", "alwaysOn");
+    put(&mut torana.client_of(&stage.set.host(stage.primary)), "many", 1);
+    let ids: Vec<i32> = readers.iter_mut().map(|reader| reader.send_command("app", find("many"))).collect();
+    for (reader, id) in readers.iter_mut().zip(ids) {
+        let reply = reader.read();
+        assert_eq!((reply.response_to(), shown(&reply.body())), (id, Some(1)));
+    }
+    let given_up = torana.metric("torana_reads_behind_total", &[]);
+    let waiting = || {
+        let pipeline = vec![doc! { "$currentOp": {} }, doc! { "$match": { "command.find": "many" } }];
+        let operations = doc! { "aggregate": 1, "pipeline": pipeline, "cursor": {},
+        "$readPreference": { "mode": "secondary" } };
+        let reply = stage.set.client(stage.secondary).run("admin", operations);
+        reply.get_document("cursor").unwrap().get_array("firstBatch").unwrap().len()
+    };
+    assert!(given_up <= 2.0 * POOL as f64, "{given_up}");
+    wait_until("nothing waits on the server", SOON, || waiting() == 0);
+    stage.fail_point("rsSyncApplyStop", "off");
 }

@@ -73,6 +73,10 @@ pub fn operations_of(connection_id: i64) -> Vec<u8> {
             });
         });
     });
+    // Without it a secondary refuses (13435).
+    command.document(b"$readPreference", |preference| {
+        preference.string(b"mode", "secondaryPreferred");
+    });
     command.document(b"cursor", |_| {}).string(b"$db", "admin");
     command.finish();
     out

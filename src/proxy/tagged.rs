@@ -357,6 +357,7 @@ async fn attempt(
         let message = client.message().get(..request.header.length).unwrap_or_default().to_vec();
         Kept { request, message }
     });
+    let may_turn = kept.is_some() && std::ptr::eq(at, home);
     adapt(at, client, &mut request, plan, way)?;
     if !request.has_reply() {
         unasked::ask_for_reply(client, &request);
@@ -364,6 +365,12 @@ async fn attempt(
     let Some(mut server) = acquire(at, client, &request, lane(at, &request)).await? else {
         return Ok(Attempted::Done);
     };
+    if let Some(member) = published::instead(at, way.floor).filter(|_| may_turn) {
+        // Others have found it behind while this one waited for its connection.
+        exchange::check_in(server);
+        client.consume(request.header.length);
+        return Ok(kept.map_or(Attempted::Done, |kept| Attempted::Behind(kept, member)));
+    }
     let id = send(at, client, &mut server, &request).await?;
     let is_tagged = plan.touched.level() >= Level::Causal;
     let tagged = request.transaction.filter(|_| request.in_transaction && is_tagged);
@@ -371,13 +378,12 @@ async fn attempt(
         at.member.set.transactions.touches_tagged(&id);
     }
     client.entry.enter(request.phase());
-    let may_turn = kept.is_some() && std::ptr::eq(at, home);
     let received = match may_turn {
         true => match published::receive_or_turn(at, client, &mut server, id, way.floor).await {
             Ok(received) => received,
             Err(member) => {
-                // What it waits for may never come; a server that finds its client gone stops.
-                server.close(CloseReason::Abandoned);
+                // What it waits for may never come, and a server that waits does not look whether its client is gone.
+                orphan::adopt(at, server, &request, id, None);
                 let kept = kept.map(|kept| Attempted::Behind(kept, member));
                 return Ok(kept.unwrap_or(Attempted::Done));
             }
