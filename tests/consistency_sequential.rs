@@ -321,12 +321,54 @@ fn a_torana_that_is_alone_needs_no_zookeeper() {
         put(&mut client, "alone", round);
         assert_eq!(get(&mut torana.client_of(&set.host(set.secondary())), "alone"), Some(round));
     }
-    assert!(
-        torana.log().contains("sequential holds for the clients of this torana alone"),
-        "{}",
-        torana.log()
-    );
+    let log = torana.log();
+    assert!(log.contains("without a ZooKeeper ensemble one torana of the set serves"), "{log}");
     torana.stop(SOON);
+}
+
+/// Without ZooKeeper there can be one: which it is stands in the set itself.
+#[test]
+fn a_second_torana_without_zookeeper_serves_nothing_tagged_until_the_first_has_gone() {
+    let set = ReplicaSet::of(3).unchained().start();
+    let primary = set.host(set.primary());
+    let mut first = torana_with(&set.uri(), TAGS);
+    put(&mut first.client_of(&primary), "alone", 1);
+    let second = torana_with(&set.uri(), TAGS);
+    let mut client = second.client_of(&primary);
+    put(&mut client, "plain", 1);
+    let update = doc! { "update": "alone", "updates": [{ "q": { "_id": 1 }, "u": { "$set": { "v": 9 } } }] };
+    for command in [find("alone"), update] {
+        let reply = client.command("app", command);
+        let text = reply.get_str("errmsg").unwrap();
+        assert!(text.contains("another torana serves this set's tagged collections"), "{reply}");
+        assert!(text.contains("name a ZooKeeper ensemble for both"), "{reply}");
+    }
+    assert_eq!(get(&mut first.client_of(&primary), "alone"), Some(1), "the write was not made");
+
+    // The reader's member stands still, and its new torana remembers nothing: the lease says what was told.
+    let secondary = set.secondary();
+    wait_until("it is there", SOON, || get(&mut first.client_of(&set.host(secondary)), "alone") == Some(1));
+    let fail_point = doc! { "configureFailPoint": "rsSyncApplyStop", "mode": "alwaysOn" };
+    set.client(secondary).run("admin", fail_point);
+    put(&mut first.client_of(&primary), "alone", 2);
+    first.stop(SOON);
+    let mut reader = second.client_of(&set.host(secondary));
+    wait_until("the lease has ended", Duration::from_secs(40), || {
+        let reply = reader.command("app", find("alone"));
+        let is_served = reply.get_f64("ok").unwrap() == 1.0;
+        assert!(!is_served || shown(&reply) == Some(2), "{reply}");
+        is_served
+    });
+}
+
+/// A process in the place of one that was killed has not to wait.
+#[test]
+fn a_torana_that_is_started_again_has_its_lease_at_once() {
+    let set = ReplicaSet::shared();
+    let mut torana = Torana::serve(set.uri()).argument("--tag=app.again=sequential").start();
+    put(&mut torana.client_of(&set.host(set.primary())), "again", 1);
+    torana.restart();
+    assert_eq!(get(&mut torana.client_of(&set.host(set.primary())), "again"), Some(1));
 }
 
 /// As a server sees it: what is asked of it, and when.

@@ -13,6 +13,7 @@ mod fail_command;
 mod fail_points;
 mod hello;
 mod joins;
+mod lease;
 mod legacy;
 mod listener;
 mod local;

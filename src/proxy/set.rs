@@ -15,6 +15,7 @@ use super::count::Count;
 use super::cursors::AwaitingCursors;
 use super::fail_points::FailPoints;
 use super::joins::Joins;
+use super::lease;
 use super::listener::{Accepting, accept, bind};
 use super::orphan::CloseRate;
 use super::pool_events::Observer;
@@ -99,6 +100,11 @@ impl SetRunner {
             served: ArcSwap::default(),
             _keeper: keeper,
         });
+        if config.zookeeper.is_none() {
+            let listens: Vec<String> = config.groups.iter().map(|group| group.listen.to_string()).collect();
+            let holder = lease::Holder::of_this_process(&listens.join(" "));
+            tokio::spawn(lease::keep(shared.clone(), Arc::downgrade(&set), holder));
+        }
         let groups = config
             .groups
             .iter()
@@ -327,7 +333,7 @@ fn shared_with_others(
         if tagging.now().highest() >= Level::Sequential {
             tracing::warn!(
                 set = %config.name,
-                "sequential holds for the clients of this torana alone: name a ZooKeeper ensemble if the set has others"
+                "without a ZooKeeper ensemble one torana of the set serves what is tagged sequential, and no other"
             );
         }
         return (tagging, Arc::new(Horizon::alone()), keeper);

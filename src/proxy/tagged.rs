@@ -289,8 +289,10 @@ pub async fn run(
         request.route = if request.cursor_id.is_some() { Route::GetMore } else { Route::Forward };
     }
     let shares = published::shares(&plan.touched);
+    // Who is alone has to be so for everything.
+    let proves = matches!(act, Act::Read | Act::Start) || !at.member.set.horizon.is_shared();
     if shares
-        && matches!(act, Act::Read | Act::Start)
+        && proves
         && let Err(error) = published::prove(at, client, &plan.touched).await
     {
         return refuse::with(client, &request, &error).await;

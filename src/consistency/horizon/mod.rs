@@ -7,8 +7,9 @@
 //! least what it was told elsewhere. `tests/horizon_model` searches this protocol, with each rule taken away.
 //!
 //! [`Horizon`] is what the message path sees; one task ([`keep`]) has the session with ZooKeeper, and makes one
-//! compare-and-set at a time for all who wait. Without ZooKeeper a torana is alone with its set: its own memory is the
-//! register, and everything is published as soon as it is told.
+//! compare-and-set at a time for all who wait. Without ZooKeeper a torana has to be alone with its set, which a lease in the
+//! set itself says (`proxy/lease.rs`): its own memory is the register then, and everything is published as soon as it is
+//! told.
 
 mod tags_node;
 mod zookeeper;
@@ -28,6 +29,9 @@ pub use zookeeper::{Attempt, MarkError, ZooKeeper, ZooKeeperOptions, keep};
 /// shows what a majority has by now, and publishes it, so that what others wrote is seen soon, whatever way it went.
 const YOUNG: Duration = Duration::from_secs(1);
 
+/// How long a client waits for the lease of a torana that is alone.
+const LEASE_WAIT: Duration = Duration::from_secs(10);
+
 /// What has been published. All calls are cancel safe: what was cancelled may or may not be published, which does no
 /// harm.
 #[derive(Debug)]
@@ -43,6 +47,9 @@ pub struct Horizon {
     /// Proofs asked for, and the last one that was given, by number.
     asked: AtomicU64,
     given: AtomicU64,
+    /// Until when the lease holds, in milliseconds since `made`; only without others.
+    leased_until: AtomicU64,
+    made: Instant,
     /// There is something for the keeper to do.
     work: Notify,
     /// Something was published or proven, or an attempt failed.
@@ -60,8 +67,10 @@ struct State {
 
 /// Why something is not published, or the horizon not proven.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("ZooKeeper did not take it within {waited:?}: {cause}")]
+#[error("{by} did not take it within {waited:?}: {cause}")]
 pub struct Unpublished {
+    /// What keeps the horizon.
+    pub by: &'static str,
     /// How long it was waited for.
     pub waited: Duration,
     /// What went wrong last.
@@ -69,9 +78,9 @@ pub struct Unpublished {
 }
 
 impl Horizon {
-    /// That of a torana which is alone with its set.
+    /// That of a torana which is alone with its set, for as long as it holds the set's lease.
     pub fn alone() -> Horizon {
-        Horizon::new(None, Duration::ZERO)
+        Horizon::new(None, LEASE_WAIT)
     }
 
     /// One that [`keep`] keeps in a register; clients wait for that for at most `limit`.
@@ -87,6 +96,8 @@ impl Horizon {
             published: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             given: AtomicU64::new(0),
+            leased_until: AtomicU64::new(0),
+            made: Instant::now(),
             work: Notify::new(),
             news: Notify::new(),
             state: Mutex::new(State { trouble: None, newest: None }),
@@ -121,9 +132,32 @@ impl Horizon {
         self.asked.load(Ordering::Acquire)
     }
 
-    /// Whether the horizon was proven since a connection came.
+    /// Whether the horizon was proven since a connection came. Who is alone knows it while its lease holds.
     pub fn is_proven_since(&self, arrived: u64) -> bool {
-        !self.is_shared() || self.given.load(Ordering::Acquire) > arrived
+        match self.is_shared() {
+            true => self.given.load(Ordering::Acquire) > arrived,
+            false => self.is_leased(),
+        }
+    }
+
+    fn is_leased(&self) -> bool {
+        (self.made.elapsed().as_millis() as u64) < self.leased_until.load(Ordering::Acquire)
+    }
+
+    /// Waits until the lease is wanted. Cancel safe.
+    pub async fn wants_lease(&self) {
+        self.work.notified().await;
+    }
+
+    /// The lease holds until `until`. It was taken at `time`, before which others told what they told.
+    pub fn leased(&self, until: Instant, time: u64) {
+        if !self.is_leased() {
+            self.published.fetch_max(time, Ordering::AcqRel);
+        }
+        let until = until.saturating_duration_since(self.made).as_millis() as u64;
+        self.leased_until.fetch_max(until, Ordering::AcqRel);
+        self.locked().trouble = None;
+        self.news.notify_waiters();
     }
 
     /// Waits until the horizon was proven after a connection came. One proof serves all who came before it was begun.
@@ -137,13 +171,14 @@ impl Horizon {
 
     /// Waits until everything up to `time` is published.
     pub async fn publish(&self, time: u64) -> Result<(), Unpublished> {
-        if self.published.load(Ordering::Acquire) >= time {
-            return Ok(());
-        }
         let Some(metrics) = &self.shared else {
+            self.until(|| self.is_leased()).await?;
             self.published.fetch_max(time, Ordering::AcqRel);
             return Ok(());
         };
+        if self.published.load(Ordering::Acquire) >= time {
+            return Ok(());
+        }
         let began = Instant::now();
         self.wanted.fetch_max(time, Ordering::AcqRel);
         let published = self.until(|| self.published.load(Ordering::Acquire) >= time).await;
@@ -164,13 +199,14 @@ impl Horizon {
             if timeout_at(deadline, news).await.is_err() {
                 let trouble = self.locked().trouble.clone();
                 let cause = trouble.unwrap_or_else(|| "it does not answer".to_owned());
-                return Err(Unpublished { waited: self.limit, cause });
+                let by = if self.is_shared() { "ZooKeeper" } else { "the set's lease" };
+                return Err(Unpublished { by, waited: self.limit, cause });
             }
         }
     }
 
     /// Whether nothing could be published lately.
-    fn is_troubled(&self) -> bool {
+    pub fn is_troubled(&self) -> bool {
         self.locked().trouble.is_some()
     }
 
@@ -210,7 +246,8 @@ impl Horizon {
         self.news.notify_waiters();
     }
 
-    fn failed(&self, cause: String) {
+    /// An attempt at keeping it failed.
+    pub fn failed(&self, cause: String) {
         if let Some(metrics) = &self.shared {
             metrics.kept.set(0);
             metrics.writes.inc(HorizonWrite::Failed);
@@ -233,11 +270,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_is_alone_publishes_at_once_and_is_always_proven() {
+    async fn one_that_is_alone_publishes_at_once_while_its_lease_holds() {
         let horizon = Horizon::alone();
-        assert!(horizon.is_proven_since(horizon.arrives()));
+        assert!(!horizon.is_proven_since(horizon.arrives()));
+        horizon.failed("another has it".to_owned());
+        let refused = horizon.publish(7).await.unwrap_err().to_string();
+        assert_eq!(refused, "the set's lease did not take it within 10s: another has it");
+        horizon.leased(Instant::now() + Duration::from_secs(5), 6);
+        assert!(horizon.is_proven_since(horizon.arrives()) && !horizon.is_troubled());
+        assert_eq!(horizon.published(), 6, "others may have told of that");
         horizon.publish(7).await.unwrap();
-        assert_eq!((horizon.published(), horizon.target()), (7, 7));
+        horizon.leased(Instant::now() + Duration::from_secs(5), 9);
+        assert_eq!(horizon.published(), 7, "it was its own all the time");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(!horizon.is_proven_since(0));
     }
 
     #[tokio::test(start_paused = true)]
