@@ -6,6 +6,7 @@
 mod drivers;
 mod generate;
 mod idle;
+mod levels;
 mod net;
 mod null_server;
 mod procstat;

@@ -22,48 +22,76 @@ pub const KINDS: [Kind; 3] = [Kind::Torana, Kind::Haproxy, Kind::Direct];
 
 struct Row {
     name: String,
-    /// One value a round, for each of [`KINDS`].
-    values: [Vec<f64>; 3],
+    /// One value a round, for each column.
+    values: Vec<Vec<f64>>,
 }
 
-/// A table that is filled round by round.
-pub struct Table {
+/// A table that is filled round by round: a row for each figure, a column for each subject, and ratios of two columns.
+pub struct Grid {
     title: String,
+    columns: &'static [&'static str],
+    ratios: &'static [(usize, usize)],
     rows: Vec<Row>,
 }
 
-impl Table {
-    /// An empty table.
-    pub fn new(title: impl Into<String>) -> Table {
-        Table { title: title.into(), rows: Vec::new() }
+impl Grid {
+    /// An empty table with `columns`, and behind them the ratios of those columns to each other.
+    pub fn new(
+        title: impl Into<String>,
+        columns: &'static [&'static str],
+        ratios: &'static [(usize, usize)],
+    ) -> Grid {
+        Grid { title: title.into(), columns, ratios, rows: Vec::new() }
     }
 
-    /// Adds one round's value of `kind` in the row called `name`.
-    pub fn record(&mut self, name: &str, kind: Kind, value: f64) {
+    /// Adds one round's value in the row called `name`.
+    pub fn record(&mut self, name: &str, column: usize, value: f64) {
         let index = match self.rows.iter().position(|row| row.name == name) {
             Some(index) => index,
             None => {
-                self.rows.push(Row { name: name.to_owned(), values: Default::default() });
+                self.rows.push(Row { name: name.to_owned(), values: vec![Vec::new(); self.columns.len()] });
                 self.rows.len() - 1
             }
         };
-        self.rows[index].values[kind as usize].push(value);
+        self.rows[index].values[column].push(value);
     }
 
     /// The table as Markdown.
     pub fn markdown(&self) -> String {
-        let mut text =
-            format!("| {} | torana | HAProxy | direct | torana / HAProxy | torana / direct |\n", self.title);
-        text.push_str("|---|---|---|---|---|---|\n");
-        for row in &self.rows {
-            let [torana, haproxy, direct] = &row.values;
-            let cells = [median(torana), median(haproxy), median(direct)]
-                .map(|value| value.map_or("-".into(), short));
-            let ratios = [ratio(torana, haproxy), ratio(torana, direct)];
+        let ratio_of =
+            |(above, below): &(usize, usize)| format!("{} / {}", self.columns[*above], self.columns[*below]);
+        let heads =
+            self.columns.iter().map(|column| (*column).to_owned()).chain(self.ratios.iter().map(ratio_of));
+        let heads: Vec<String> = heads.collect();
+        let mut text = format!("| {} | {} |\n", self.title, heads.join(" | "));
+        text.push_str(&format!("|{}\n", "---|".repeat(heads.len() + 1)));
+        for Row { name, values } in &self.rows {
+            let cells = values.iter().map(|values| median(values).map_or("-".into(), short));
+            let ratios = self.ratios.iter().map(|(above, below)| ratio(&values[*above], &values[*below]));
             let ratios = ratios.map(|ratio| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")));
-            let _ = writeln!(text, "| {} | {} | {} |", row.name, cells.join(" | "), ratios.join(" | "));
+            let _ = writeln!(text, "| {name} | {} |", cells.chain(ratios).collect::<Vec<_>>().join(" | "));
         }
         text
+    }
+}
+
+/// A comparison of [`KINDS`].
+pub struct Table(Grid);
+
+impl Table {
+    /// An empty table.
+    pub fn new(title: impl Into<String>) -> Table {
+        Table(Grid::new(title, &["torana", "HAProxy", "direct"], &[(0, 1), (0, 2)]))
+    }
+
+    /// Adds one round's value of `kind` in the row called `name`.
+    pub fn record(&mut self, name: &str, kind: Kind, value: f64) {
+        self.0.record(name, kind as usize, value);
+    }
+
+    /// The table as Markdown.
+    pub fn markdown(&self) -> String {
+        self.0.markdown()
     }
 }
 

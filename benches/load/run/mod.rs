@@ -4,6 +4,7 @@
 mod drivers;
 mod idle;
 mod instructions;
+mod levels;
 mod many;
 mod parts;
 mod rig;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::report::{KINDS, Kind, Table};
+use crate::report::{Grid, KINDS, Kind, Table};
 
 /// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,7 +37,9 @@ enum Scenario {
     Drivers,
     /// Null server, 1, 16 and 64 clients: instructions an operation in the proxy's own code, by valgrind
     Instructions,
-    /// All of them but instructions
+    /// Replica set of three and ZooKeeper, 1, 8 and 64 clients: what the level sequential costs
+    Levels,
+    /// All of them but instructions and levels
     All,
 }
 
@@ -55,6 +58,18 @@ pub struct RunArgs {
     /// mongod's binary, for all scenarios but null, instructions and drivers
     #[arg(long)]
     mongod: Option<PathBuf>,
+    /// Java, for levels
+    #[arg(long)]
+    java: Option<PathBuf>,
+    /// ZooKeeper's archive, for levels
+    #[arg(long)]
+    zookeeper_jar: Option<PathBuf>,
+    /// Node.js, for levels
+    #[arg(long)]
+    node: Option<PathBuf>,
+    /// The folder that Parse Server is installed in, for levels
+    #[arg(long)]
+    parse: Option<PathBuf>,
     /// Only these
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Kind>,
@@ -83,7 +98,7 @@ impl Scenario {
     fn pool_max(&self) -> Option<u32> {
         const FEW: u32 = 32;
         match self {
-            Scenario::Null | Scenario::Mongod | Scenario::All => None,
+            Scenario::Null | Scenario::Mongod | Scenario::Levels | Scenario::All => None,
             // Of 64 clients half queue in the count of instructions.
             Scenario::Many
             | Scenario::Idle
@@ -147,6 +162,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
         let pool_max = args.pool_max.or_else(|| scenario.pool_max());
         let rig = rig::Rig::new(RunArgs { pool_max, ..args.clone() })?;
         let tables = match scenario {
+            Scenario::Levels => {
+                levels::run(&rig)?.iter().map(Grid::markdown).for_each(|table| println!("{table}"));
+                continue;
+            }
             Scenario::Null => throughput::null(&rig)?,
             Scenario::Mongod => throughput::mongod(&rig)?,
             Scenario::Many => many::run(&rig)?,

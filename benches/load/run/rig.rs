@@ -1,13 +1,14 @@
 //! What a scenario is put together from: a server (null or real), and in front of it torana, HAProxy or nothing.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bson::doc;
+use bson::{Document, doc};
 
 use super::RunArgs;
 use super::parts::{Process, Scratch, free_ports};
@@ -46,6 +47,17 @@ pub(super) struct Subject {
     pub(super) targets: Vec<SocketAddr>,
     process: Option<Process>,
     _config: Option<Scratch>,
+}
+
+impl Server {
+    /// All that is answered to `word` until the connection is closed.
+    pub(super) fn says(&self, word: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.write_all(word.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
 }
 
 impl Subject {
@@ -121,8 +133,39 @@ impl Rig {
 
     /// A fresh mongod, a replica set of one with [`DOCUMENTS`] loaded.
     pub(super) fn mongod(&self) -> Result<Server> {
+        let server = self.replica_set(1)?.remove(0);
+        workload::prepare(&mut Session::open(server.address, None)?, DOCUMENTS)?;
+        Ok(server)
+    }
+
+    /// A fresh replica set of `count`, the first of them primary. No secondary copies from another: each can be made to stand
+    /// still alone.
+    pub(super) fn replica_set(&self, count: u16) -> Result<Vec<Server>> {
+        let first = free_ports(count)?;
+        let servers: Vec<Server> =
+            (first..first + count).map(|port| self.start_mongod(port)).collect::<Result<_>>()?;
+        let members: Vec<Document> = servers
+            .iter()
+            .zip(0..)
+            .map(|(server, id)| {
+                doc! { "_id": id, "host": server.address.to_string(), "priority": if id == 0 { 1 } else { 0 } }
+            })
+            .collect();
+        let mut session = wait_for_listener(local(first)).context("mongod does not answer")?;
+        for server in &servers {
+            wait_for_listener(server.address).context("mongod does not answer")?;
+        }
+        let config = doc! { "_id": "rs0", "members": members, "settings": { "chainingAllowed": false } };
+        session.command("admin", doc! { "replSetInitiate": config })?;
+        wait_for_state(&mut session, "isWritablePrimary")?;
+        for server in servers.iter().skip(1) {
+            wait_for_state(&mut Session::open(server.address, None)?, "secondary")?;
+        }
+        Ok(servers)
+    }
+
+    fn start_mongod(&self, port: u16) -> Result<Server> {
         let program = self.args.mongod.as_ref().context("this scenario needs --mongod")?;
-        let port = free_ports(1)?;
         let data = Scratch::new(&format!("mongod-{port}"))?;
         let log = data.path().join("log");
         let mut args =
@@ -137,12 +180,68 @@ impl Rig {
         args.extend(["--dbpath".to_owned(), data.path().display().to_string()]);
         args.extend(["--logpath".to_owned(), log.display().to_string()]);
         let process = Process::start("mongod", program, &args)?;
-        let mut session = wait_for_listener(local(port)).context("mongod does not answer")?;
-        let member = doc! { "_id": 0, "host": local(port).to_string() };
-        session.command("admin", doc! { "replSetInitiate": { "_id": "rs0", "members": [member] } })?;
-        wait_for_primary(&mut session)?;
-        workload::prepare(&mut session, DOCUMENTS)?;
         Ok(Server { process, address: local(port), _data: Some(data) })
+    }
+
+    /// One ZooKeeper server, alone.
+    pub(super) fn zookeeper(&self) -> Result<Server> {
+        let (java, jar) = (self.args.java.as_ref(), self.args.zookeeper_jar.as_ref());
+        let (java, jar) = (java.context("this scenario needs --java")?, jar.context("and --zookeeper-jar")?);
+        let port = free_ports(1)?;
+        let data = Scratch::new(&format!("zookeeper-{port}"))?;
+        let config = data.write(
+            "zoo.cfg",
+            &format!(
+                "tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n\
+                 4lw.commands.whitelist=*\n",
+                data.path().display()
+            ),
+        )?;
+        let classes = format!("{}:{}", jar.display(), jar.with_file_name("slf4j-simple.jar").display());
+        let mut args = text(&["-Xmx512m", "-XX:+UseSerialGC", "-Dzookeeper.admin.enableServer=false"]);
+        args.extend(text(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", &classes]));
+        args.extend(text(&[
+            "org.apache.zookeeper.server.ZooKeeperServerMain",
+            &config.display().to_string(),
+        ]));
+        let process = Process::start("ZooKeeper", java, &args)?;
+        let server = Server { process, address: local(port), _data: Some(data) };
+        let deadline = Instant::now() + PRIMARY_MAX;
+        while !server.says("srvr").is_ok_and(|answer| answer.contains("Mode:")) {
+            ensure!(Instant::now() < deadline, "ZooKeeper does not answer within {PRIMARY_MAX:?}");
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(server)
+    }
+
+    /// Parse Server on the database of `uri`.
+    pub(super) fn parse_server(&self, uri: &str) -> Result<Server> {
+        let (node, parse) = (self.args.node.as_ref(), self.args.parse.as_ref());
+        let (node, parse) = (node.context("this scenario needs --node")?, parse.context("and --parse")?);
+        let port = free_ports(1)?;
+        let data = Scratch::new(&format!("parse-{port}"))?;
+        let program = parse.join("node_modules/parse-server/bin/parse-server");
+        let mut args = text(&["--no-experimental-require-module", &program.display().to_string()]);
+        args.extend(text(&["--appId", "bench", "--masterKey", "bench", "--databaseURI", uri]));
+        args.extend(text(&[
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--allowClientClassCreation",
+            "true",
+        ]));
+        args.extend(text(&["--serverURL", &format!("http://{}/parse", local(port)), "--silent"]));
+        args.extend(text(&["--logsFolder", &data.path().display().to_string()]));
+        let process = Process::start("Parse Server", node, &args)?;
+        let server = Server { process, address: local(port), _data: Some(data) };
+        let deadline = Instant::now() + PRIMARY_MAX;
+        let question = "GET /parse/health HTTP/1.0\r\n\r\n";
+        while !server.says(question).is_ok_and(|answer| answer.contains(r#""status":"ok""#)) {
+            ensure!(Instant::now() < deadline, "Parse Server does not answer within {PRIMARY_MAX:?}");
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(server)
     }
 
     /// `kind` in front of `servers`, ready for clients.
@@ -151,7 +250,7 @@ impl Rig {
         let subject = match kind {
             Kind::Direct => Subject { kind, targets: addresses, process: None, _config: None },
             Kind::Haproxy => self.haproxy(&addresses)?,
-            Kind::Torana => self.torana(&addresses)?,
+            Kind::Torana => self.torana(&addresses, &[])?,
         };
         if let Some(pid) = subject.pid() {
             self.pin(pid, PROXY_CPU)?;
@@ -181,7 +280,8 @@ impl Rig {
         Ok(Subject { kind: Kind::Haproxy, targets, process: Some(process), _config: Some(config) })
     }
 
-    fn torana(&self, servers: &[SocketAddr]) -> Result<Subject> {
+    /// torana in front of `servers`, with further arguments.
+    pub(super) fn torana(&self, servers: &[SocketAddr], further: &[&str]) -> Result<Subject> {
         let program = self.args.torana.as_ref().context("no --torana")?;
         let count = u16::try_from(servers.len())?;
         let first = free_ports(count + 1)?;
@@ -197,6 +297,7 @@ impl Rig {
             "--admin",
             &local(first + count).to_string(),
         ]));
+        args.extend(text(further));
         let process = self.start_proxy("torana", program, &args)?;
         let ready = process.wait_for_line("torana ready:")?;
         let targets = listeners(&ready, servers)?;
@@ -230,11 +331,11 @@ fn wait_for_listener(address: SocketAddr) -> Result<Session> {
     }
 }
 
-fn wait_for_primary(session: &mut Session) -> Result<()> {
+fn wait_for_state(session: &mut Session, state: &str) -> Result<()> {
     let deadline = Instant::now() + PRIMARY_MAX;
     // A bare hello: a second one with a `client` document is error 186.
-    while !session.command("admin", doc! { "hello": 1 })?.get_bool("isWritablePrimary").unwrap_or(false) {
-        ensure!(Instant::now() < deadline, "mongod did not become primary within {PRIMARY_MAX:?}");
+    while !session.command("admin", doc! { "hello": 1 })?.get_bool(state).unwrap_or(false) {
+        ensure!(Instant::now() < deadline, "mongod did not become {state} within {PRIMARY_MAX:?}");
         thread::sleep(Duration::from_millis(50));
     }
     Ok(())
