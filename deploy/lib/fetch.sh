@@ -37,7 +37,7 @@ _fetch_all() {
     rm -rf "$TORANA_CACHE"/.making.*
     _provided=''
     fetch_python && fetch_mongods && fetch_node && fetch_rust_features "$1" || return 1
-    fetch_zookeeper "$1" || return 1
+    fetch_zookeeper || return 1
     printf '%s' "$_provided" >"$TORANA_CACHE/.env.sh.new"
     mv "$TORANA_CACHE/.env.sh.new" "$TORANA_CACHE/env.sh"
 }

@@ -4,6 +4,8 @@
 #   stand_begin                  a folder of its own; whatever is started here ends with the script
 #   stand_set [COUNT]            COUNT (3) mongods and one replSetInitiate: STAND_MEMBERS, STAND_MEMBER_PIDS, STAND_SET_URI
 #                                (STAND_ELECTION_MS, exported: the election time-out, 5000)
+#   stand_zookeeper              one ZooKeeper server: STAND_ZOOKEEPER
+#   stand_parse URI              Parse Server on a database: STAND_PARSE
 #   stand_torana [ARGUMENT...]   torana, built for release, in front: STAND_READY, STAND_URI, STAND_ADMIN, STAND_TORANA_PID
 #   stand_end                    ends all of it; called on exit by itself
 
@@ -72,6 +74,45 @@ stand_set() {
     list="$(IFS=,; printf %s "${STAND_MEMBERS[*]}")"
     STAND_SET_URI="mongodb://$list/?replicaSet=rs0"
     step "starting a replica set on $list" "$TORANA_PY_CURRENT" "$TORANA_REPO/deploy/lib/initiate.py" "${STAND_MEMBERS[@]}"
+}
+
+stand_zookeeper() {
+    stand_ports 1
+    STAND_ZOOKEEPER="127.0.0.1:$STAND_PORT"
+    mkdir -p "$STAND/zookeeper"
+    printf '%s\n' "dataDir=$STAND/zookeeper" "clientPort=$STAND_PORT" clientPortAddress=127.0.0.1 tickTime=500 \
+        maxClientCnxns=0 '4lw.commands.whitelist=srvr' >"$STAND/zoo.cfg"
+    stand_start zookeeper "$TORANA_JAVA" -Xmx256m -XX:+UseSerialGC -Dzookeeper.admin.enableServer=false \
+        -cp "$TORANA_ZOOKEEPER_JAR:$(dirname "$TORANA_ZOOKEEPER_JAR")/slf4j-simple.jar" \
+        org.apache.zookeeper.server.ZooKeeperServerMain "$STAND/zoo.cfg"
+    step "starting ZooKeeper on $STAND_ZOOKEEPER" _stand_await zookeeper "$STAND_PID" "$STAND_ZOOKEEPER" srvr Mode:
+}
+
+# Its keys are all `demo`.
+stand_parse() {
+    stand_ports 1
+    local address="127.0.0.1:$STAND_PORT"
+    STAND_PARSE="http://$address/parse"
+    (cd "$STAND" && mkdir -p parse-logs)
+    stand_start parse env NODE_OPTIONS=--no-experimental-require-module PARSE_SERVER_LOGS_FOLDER="$STAND/parse-logs" \
+        "$TORANA_NODE" "$TORANA_PARSE/node_modules/parse-server/bin/parse-server" --appId demo --masterKey demo \
+        --databaseURI "$1" --host 127.0.0.1 --port "$STAND_PORT" --serverURL "$STAND_PARSE"
+    step "starting Parse Server on $STAND_PARSE" _stand_await parse "$STAND_PID" "$address" \
+        $'GET /parse/health HTTP/1.0\r\n\r\n' '"status":"ok"'
+}
+
+# _stand_await NAME PID HOST:PORT QUESTION ANSWER: until it says so.
+_stand_await() {
+    local name="$1" pid="$2" host="${3%:*}" port="${3##*:}" tries said
+    for ((tries = 0; tries < 600; tries++)); do
+        said="$( (exec 3<>"/dev/tcp/$host/$port" && printf '%s' "$4" >&3 && timeout 5 cat <&3) 2>/dev/null || true)"
+        [[ "$said" != *"$5"* ]] || return 0
+        if ! kill -0 "$pid" 2>/dev/null; then break; fi
+        sleep 0.1
+    done
+    echo "$name did not get ready; what it said:"
+    tail -n 30 "$STAND/$name.log" "$STAND/$name.err"
+    return 1
 }
 
 # The release build, for what is measured or shown; STAND_TORANA names another program, which is taken as it is.
