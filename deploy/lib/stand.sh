@@ -94,7 +94,7 @@ stand_parse() {
     local address="127.0.0.1:$STAND_PORT"
     STAND_PARSE="http://$address/parse"
     (cd "$STAND" && mkdir -p parse-logs)
-    stand_start parse env NODE_OPTIONS=--no-experimental-require-module PARSE_SERVER_LOGS_FOLDER="$STAND/parse-logs" \
+    stand_start parse env PARSE_SERVER_LOGS_FOLDER="$STAND/parse-logs" \
         "$TORANA_NODE" "$TORANA_PARSE/node_modules/parse-server/bin/parse-server" --appId demo --masterKey demo \
         --databaseURI "$1" --host 127.0.0.1 --port "$STAND_PORT" --serverURL "$STAND_PARSE"
     step "starting Parse Server on $STAND_PARSE" _stand_await parse "$STAND_PID" "$address" \

@@ -200,6 +200,16 @@ labels! {
         Transaction = "transaction",
     }
 
+    /// What was kept for a tagged operation: the highest level of the collections that it touched.
+    TaggedLevel "level" {
+        /// After everything that was told through this torana.
+        Causal = "causal",
+        /// And after what the client was told through others.
+        Sequential = "sequential",
+        /// And after everything that anyone was told.
+        Linearizable = "linearizable",
+    }
+
     /// What an observed read was found to be.
     Observed "outcome" {
         /// Its member had everything of the collection that anyone had been told of.

@@ -36,7 +36,7 @@ pub use counts::{Counter, Durations};
 pub use horizon::HorizonMetrics;
 pub use labels::{
     CloseReason, Direction, EndReason, HorizonWrite, Label, MemberState, Observed, OrphanEnd, Outcome,
-    TaggedKind,
+    TaggedKind, TaggedLevel,
 };
 pub use member::MemberMetrics;
 pub use pool::{OrphanMetrics, PoolMetrics};

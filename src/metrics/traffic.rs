@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::counts::{Counter, Durations};
-use super::labels::{Direction, Observed, Outcome, TaggedKind};
+use super::labels::{Direction, Observed, Outcome, TaggedKind, TaggedLevel};
 use super::table::{Counters, Histograms};
 use crate::command::Command;
 
@@ -21,7 +21,7 @@ pub struct TrafficMetrics {
     /// From the request written to the server to the reply's header read, seconds.
     pub server_latency: Histograms<Command>,
     /// Operations on tagged collections.
-    pub tagged: Counters<TaggedKind>,
+    pub tagged: Counters<(TaggedKind, TaggedLevel)>,
     /// Reads of observed collections.
     pub observed: Counters<Observed>,
     /// Operations on tagged collections whose outcome could not be published, and was not told.

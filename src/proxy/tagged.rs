@@ -25,7 +25,7 @@ use super::unasked;
 use crate::config::{Level, TagError};
 use crate::consistency::{Edit, Role, Times, Touched, edit, is_metadata, joined};
 use crate::doc::{BsonType, cut_element, document_length, find, front_elements};
-use crate::metrics::{EndReason, Observed, TaggedKind};
+use crate::metrics::{EndReason, Observed, TaggedKind, TaggedLevel};
 use crate::pool::CloseReason;
 use crate::rewrite::{CommandError, ErrorCode};
 use crate::wire::{Header, MESSAGE_MAX, Opcode, read_i64};
@@ -582,7 +582,12 @@ impl Exchange<'_> {
             Act::Write => (TaggedKind::Write, times.revealed(true)),
             Act::Read | Act::GetMore => (TaggedKind::Read, times.revealed(false)),
         };
-        at.member.metrics.traffic.tagged.inc(kind);
+        let level = match plan.touched.level() {
+            Level::Default | Level::Observe | Level::Causal => TaggedLevel::Causal,
+            Level::Sequential => TaggedLevel::Sequential,
+            Level::Linearizable => TaggedLevel::Linearizable,
+        };
+        at.member.metrics.traffic.tagged.inc((kind, level));
         let is_away = !std::ptr::eq(at, home);
         let is_known = plan.joins || self.is_snapshot() || is_away;
         let opens_cursor = matches!(request.command.name(), "find" | "aggregate");

@@ -221,7 +221,7 @@ impl Rig {
         let port = free_ports(1)?;
         let data = Scratch::new(&format!("parse-{port}"))?;
         let program = parse.join("node_modules/parse-server/bin/parse-server");
-        let mut args = text(&["--no-experimental-require-module", &program.display().to_string()]);
+        let mut args = text(&[&program.display().to_string()]);
         args.extend(text(&["--appId", "bench", "--masterKey", "bench", "--databaseURI", uri]));
         args.extend(text(&[
             "--host",
