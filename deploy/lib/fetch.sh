@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes everything real that torana is tested against available in a cache folder: mongods, drivers, mongosh, ZooKeeper.
+# Makes everything real that torana is tested against available in a cache folder: mongods, drivers, mongosh, Parse
+# Server, ZooKeeper.
 #
 #   . deploy/lib/fetch.sh && torana_fetch [tests]     in a script: fetches what is missing, exports the TORANA_* variables
 #   deploy/lib/fetch.sh [tests]                       by hand: the same, printing the variables as export lines
@@ -13,6 +14,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$TORANA_REPO/deploy/lib/fetch_mongod.sh"
 . "$TORANA_REPO/deploy/lib/fetch_drivers.sh"
+. "$TORANA_REPO/deploy/lib/fetch_parse.sh"
 . "$TORANA_REPO/deploy/lib/fetch_zookeeper.sh"
 
 # provides NAME VALUE: exports it, and remembers it for env.sh.
@@ -37,7 +39,7 @@ _fetch_all() {
     rm -rf "$TORANA_CACHE"/.making.*
     _provided=''
     fetch_python && fetch_mongods && fetch_node && fetch_rust_features "$1" || return 1
-    fetch_zookeeper || return 1
+    fetch_parse && fetch_zookeeper || return 1
     printf '%s' "$_provided" >"$TORANA_CACHE/.env.sh.new"
     mv "$TORANA_CACHE/.env.sh.new" "$TORANA_CACHE/env.sh"
 }

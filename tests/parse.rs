@@ -1,0 +1,122 @@
+//! Parse Server, unmodified, gives the same responses direct to MongoDB, through torana, and through torana with every
+//! class tagged `sequential`: `tests/parse/steps.js` runs operations of applications by REST, by the JavaScript SDK
+//! and by live queries, and prints every response but for ids, times, tokens and addresses.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bson::doc;
+use support::parts::part;
+use support::ports::Ports;
+use support::process::Process;
+use support::scratch::Scratch;
+use support::wait::wait_for;
+use support::{Ensemble, ReplicaSet, Torana};
+
+/// One name for all runs, as texts of errors hold it.
+const DATABASE: &str = "parse";
+/// Fewer steps than this are none: an empty output equals an empty output.
+const STEPS_MIN: usize = 70;
+/// Parse Server makes its classes and their indexes one after another.
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STEPS_LIMIT: Duration = Duration::from_secs(180);
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parse").join(name)
+}
+
+/// A node that finds the packages of Parse, with this script and its arguments. It stands in `folder`, since Parse
+/// Server makes a folder of logs where it stands, whatever it is told.
+fn node(arguments: &[&str], folder: &Scratch, name: &str) -> Process {
+    let packages = format!("NODE_PATH={}/node_modules", part("TORANA_PARSE").display());
+    let node = part("TORANA_NODE").display().to_string();
+    let stands = folder.path().display().to_string();
+    let arguments: Vec<String> = ["-C", &stands, &packages, &node]
+        .iter()
+        .chain(arguments)
+        .map(|argument| (*argument).to_owned())
+        .collect();
+    Process::start(Path::new("env"), &arguments, folder.path(), name)
+}
+
+/// A Parse Server on the database that `uri` names, and its address.
+fn parse_server(uri: &str, folder: &Scratch, port: &Ports) -> (Process, String) {
+    let url = format!("http://127.0.0.1:{}/parse", port.first());
+    let database = uri.replacen("/?", &format!("/{DATABASE}?"), 1);
+    let cloud = script("cloud.js").display().to_string();
+    let config = format!(
+        r#"{{"appId": "torana", "masterKey": "master", "restAPIKey": "rest", "javascriptKey": "javascript",
+        "fileKey": "torana", "databaseURI": {database:?}, "host": "127.0.0.1", "port": {}, "mountPath": "/parse",
+        "serverURL": {url:?}, "allowClientClassCreation": true, "cloud": {cloud:?}, "logLevel": "error",
+        "logsFolder": null, "liveQuery": {{"classNames": ["Live"]}}, "startLiveQueryServer": true,
+        "idempotencyOptions": {{"paths": ["classes/Once"], "ttl": 300}}}}"#,
+        port.first()
+    );
+    let file = folder.path().join("parse.json");
+    std::fs::write(&file, config).unwrap();
+    let program = part("TORANA_PARSE").join("node_modules/parse-server/bin/parse-server");
+    let mut server =
+        node(&[&program.display().to_string(), &file.display().to_string()], folder, "parse-server");
+    wait_for("Parse Server runs", START_LIMIT, || {
+        if let Some(status) = server.ended() {
+            panic!("Parse Server ended with {status}:\n{}{}", server.stdout(), server.stderr());
+        }
+        server.stdout().contains("parse-server running on").then_some(())
+    });
+    (server, url)
+}
+
+/// What the steps print, a line each, with a Parse Server of their own on `uri`.
+fn responses(uri: &str, read_preference: &str) -> Vec<String> {
+    let (folder, port) = (Scratch::new("parse"), Ports::one());
+    let (_server, url) = parse_server(uri, &folder, &port);
+    let steps = script("steps.js").display().to_string();
+    let mut steps = node(&[&steps, &url, read_preference], &folder, "steps");
+    let status = steps.wait(STEPS_LIMIT).expect("the steps end in time");
+    assert!(status.success(), "{status}:\n{}", steps.stderr());
+    let lines: Vec<String> = steps.stdout().lines().map(str::to_owned).collect();
+    assert!(lines.len() >= STEPS_MIN, "only {} steps", lines.len());
+    lines
+}
+
+/// Panics with the steps that print something else than they did directly.
+fn same(what: &str, direct: &[String], lines: &[String]) {
+    let differ: Vec<String> = (0..direct.len().max(lines.len()))
+        .map(|step| [direct, lines].map(|side| side.get(step).map_or("nothing", String::as_str)))
+        .filter(|[one, other]| one != other)
+        .map(|[one, other]| format!("directly: {one}\n{what}: {other}\n"))
+        .collect();
+    assert!(differ.is_empty(), "{} steps differ:\n{}", differ.len(), differ.join("\n"));
+}
+
+/// Forgets all that a run has left. Toranas are started after this, as they know nothing of what goes past them.
+fn begin_anew(set: &ReplicaSet) {
+    let everywhere = doc! { "w": 3, "wtimeout": 30_000 };
+    set.client(set.primary()).run(DATABASE, doc! { "dropDatabase": 1, "writeConcern": everywhere });
+}
+
+#[test]
+fn parse_answers_the_same_direct_through_torana_and_with_every_class_sequential() {
+    let zookeeper = Ensemble::of(1);
+    let set = ReplicaSet::of(3).election_timeout(Duration::from_secs(10)).start();
+    let direct = responses(&set.uri(), "PRIMARY");
+    let failed: Vec<&String> = direct.iter().filter(|line| line.contains(r#","failed":{"#)).collect();
+    assert!(failed.is_empty(), "steps that end before their end: {failed:#?}");
+
+    begin_anew(&set);
+    let torana = Torana::serve(set.uri()).start();
+    same("through torana", &direct, &responses(&torana.uri(), "PRIMARY"));
+    drop(torana);
+
+    begin_anew(&set);
+    let sequential = || {
+        let tagged = Torana::serve(set.uri()).argument("--tag").argument(format!("{DATABASE}.*=sequential"));
+        tagged.argument("--zookeeper").argument(zookeeper.hosts().join(",")).start()
+    };
+    let torana = sequential();
+    same("sequential", &direct, &responses(&torana.uri(), "PRIMARY"));
+    assert!(torana.metric("torana_horizon_writes_total", &["written"]) > 0.0);
+}
