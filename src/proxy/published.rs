@@ -88,19 +88,30 @@ fn newest(set: &Set) -> Option<Arc<HelloCopy>> {
     hellos.max_by_key(|hello| hello.description.majority_time)
 }
 
-/// Whether the read is sent *as of* its floor: all that it shows is published then. A floor of a collection that is
-/// causal, and read as well, may be above what is published.
-pub fn is_snapshot(at: &Listener, command: &[u8], request: &Request, floor: u64) -> bool {
-    let horizon = &at.member.set.horizon;
+/// Whether a read can be sent *as of* a time, by what it is and who serves it.
+pub fn has_moment(at: &Listener, command: &[u8], request: &Request) -> bool {
     let hello = at.member.monitored.hello.latest();
-    horizon.is_shared()
-        && horizon.is_young()
-        && floor > 0
-        && floor <= horizon.published()
-        && matches!(request.command.name(), "find" | "aggregate" | "distinct")
+    matches!(request.command.name(), "find" | "aggregate" | "distinct")
         && hello.is_some_and(|hello| hello.description.max_wire_version >= SNAPSHOT_FIRST)
         && !is_metadata(command)
-        && takes_snapshot(command, floor)
+}
+
+/// Publishes what a read would be sent behind, so that it can be sent as of that: what a majority has by now, if the
+/// horizon is not young, and the floor of a collection that is causal, and read as well. A read of a majority would do for
+/// one batch; those of a cursor would each show a moment of their own. Without ZooKeeper it is left as it is.
+pub async fn renew(at: &Listener, client: &mut Client, touched: &Touched) {
+    let horizon = &at.member.set.horizon;
+    let floor = floor(at, touched);
+    if !horizon.is_young() || floor > horizon.published() {
+        client.entry.enter(Phase::Queueing);
+        horizon.renew(floor).await;
+    }
+}
+
+/// Whether the read, which has a moment, is sent as of its floor: all that it shows is published then.
+pub fn is_snapshot(at: &Listener, command: &[u8], floor: u64) -> bool {
+    let horizon = &at.member.set.horizon;
+    horizon.is_young() && floor > 0 && floor <= horizon.published() && takes_snapshot(command, floor)
 }
 
 /// Whether its client asks for a snapshot itself. Drivers take the time of a snapshot session from its first reply.

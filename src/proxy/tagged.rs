@@ -297,9 +297,13 @@ pub async fn run(
     {
         return refuse::with(client, &request, &error).await;
     }
-    let floor = published::floor(at, &plan.touched);
     let may_turn = shares && act == Act::Read && !request.in_transaction && !request.has_checksum();
-    let is_snapshot = may_turn && published::is_snapshot(at, command(client, &request), &request, floor);
+    let has_moment = may_turn && published::has_moment(at, command(client, &request), &request);
+    if has_moment {
+        published::renew(at, client, &plan.touched).await;
+    }
+    let floor = published::floor(at, &plan.touched);
+    let is_snapshot = has_moment && published::is_snapshot(at, command(client, &request), floor);
     let is_asked = is_snapshot && published::asks_for_snapshot(command(client, &request));
     let way = Way { floor, is_snapshot, is_asked, may_turn };
     let elsewhere = match act {

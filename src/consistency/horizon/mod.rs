@@ -25,8 +25,8 @@ use crate::metrics::{HorizonMetrics, HorizonWrite};
 pub use tags_node::TagsError;
 pub use zookeeper::{Attempt, MarkError, ZooKeeper, ZooKeeperOptions, keep};
 
-/// So long after the horizon was last found to be the newest time that a majority has, it is no longer young: a read then
-/// shows what a majority has by now, and publishes it, so that what others wrote is seen soon, whatever way it went.
+/// So long after the horizon was last found to be the newest time that a majority has, it is no longer young: before a
+/// read, what a majority has by now is published then, so that what others wrote is seen soon, whatever way it went.
 const YOUNG: Duration = Duration::from_secs(1);
 
 /// How long a client waits for the lease of a torana that is alone.
@@ -186,6 +186,22 @@ impl Horizon {
         published
     }
 
+    /// Publishes `time`, which is the newest that a majority is known to have. If ZooKeeper does not take it, what was
+    /// published before is all that can be shown, and nobody waits for more.
+    pub async fn renew(&self, time: u64) {
+        if self.is_shared() {
+            self.wanted.fetch_max(time, Ordering::AcqRel);
+            let is_done = || self.published() >= time || self.is_troubled();
+            // Reads that cannot be sent as of it say so later.
+            let _ = self.until(is_done).await;
+        } else {
+            self.published.fetch_max(time, Ordering::AcqRel);
+        }
+        if self.published() >= time {
+            self.is_newest();
+        }
+    }
+
     async fn until(&self, is_done: impl Fn() -> bool) -> Result<(), Unpublished> {
         let deadline = Instant::now() + self.limit;
         loop {
@@ -253,6 +269,7 @@ impl Horizon {
             metrics.writes.inc(HorizonWrite::Failed);
         }
         self.locked().trouble = Some(cause);
+        self.news.notify_waiters();
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -323,6 +340,31 @@ mod tests {
         assert_eq!(horizon.target(), 10);
         horizon.wrote(10, 0);
         assert_eq!((horizon.publish(10).await, horizon.is_troubled()), (Ok(()), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_see_the_newest_waits_for_it_only_while_it_may_be_published() {
+        let horizon = Arc::new(shared());
+        let renewing = |time| {
+            let horizon = horizon.clone();
+            tokio::spawn(async move { horizon.renew(time).await })
+        };
+        let waiting = renewing(9);
+        tokio::task::yield_now().await;
+        assert!(horizon.has_work() && !horizon.is_young());
+        horizon.wrote(9, 0);
+        waiting.await.unwrap();
+        assert!(horizon.is_young() && horizon.published() == 9);
+        let began = Instant::now();
+        let waiting = renewing(10);
+        tokio::task::yield_now().await;
+        horizon.failed("no quorum".to_owned());
+        waiting.await.unwrap();
+        horizon.renew(11).await;
+        assert_eq!((began.elapsed(), horizon.published()), (Duration::ZERO, 9));
+        let alone = Horizon::alone();
+        alone.renew(5).await;
+        assert!(alone.is_young() && alone.published() == 5);
     }
 
     #[tokio::test(start_paused = true)]
