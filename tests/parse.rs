@@ -6,6 +6,7 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bson::doc;
@@ -14,7 +15,7 @@ use support::ports::Ports;
 use support::process::Process;
 use support::scratch::Scratch;
 use support::wait::wait_for;
-use support::{Ensemble, ReplicaSet, Torana};
+use support::{Ensemble, RawClient, ReplicaSet, Torana};
 
 /// One name for all runs, as texts of errors hold it.
 const DATABASE: &str = "parse";
@@ -23,6 +24,8 @@ const STEPS_MIN: usize = 70;
 /// Parse Server makes its classes and their indexes one after another.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STEPS_LIMIT: Duration = Duration::from_secs(180);
+/// How long a secondary stands still: longer than from a write to the next read.
+const TURN: Duration = Duration::from_millis(100);
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parse").join(name)
@@ -98,25 +101,82 @@ fn begin_anew(set: &ReplicaSet) {
     set.client(set.primary()).run(DATABASE, doc! { "dropDatabase": 1, "writeConcern": everywhere });
 }
 
+/// Of the secondaries one applies nothing, for a turn each: a majority goes on, and so do indexes, which want all.
+fn stand_still_by_turns(set: &ReplicaSet, stopped: &AtomicBool) {
+    let primary = set.primary();
+    let mut turns: Vec<RawClient> =
+        (0..3).filter(|member| *member != primary).map(|member| set.client(member)).collect();
+    let apply = |client: &mut RawClient, mode: &str| {
+        client.run("admin", doc! { "configureFailPoint": "rsSyncApplyStop", "mode": mode });
+    };
+    while !stopped.load(Ordering::Relaxed) {
+        for client in &mut turns {
+            apply(client, "alwaysOn");
+            std::thread::sleep(TURN);
+            apply(client, "off");
+        }
+    }
+}
+
+/// Tells the thread to end, also when its test fails.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A set with a ZooKeeper server, and what the steps print on it directly.
+struct Stage {
+    zookeeper: Ensemble,
+    set: ReplicaSet,
+    direct: Vec<String>,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let zookeeper = Ensemble::of(1);
+        let set = ReplicaSet::of(3).election_timeout(Duration::from_secs(10)).start();
+        let direct = responses(&set.uri(), "PRIMARY");
+        let failed: Vec<&String> = direct.iter().filter(|line| line.contains(r#","failed":{"#)).collect();
+        assert!(failed.is_empty(), "steps that end before their end: {failed:#?}");
+        begin_anew(&set);
+        Stage { zookeeper, set, direct }
+    }
+
+    /// A torana on which every class is tagged.
+    fn sequential(&self) -> Torana {
+        let tagged =
+            Torana::serve(self.set.uri()).argument("--tag").argument(format!("{DATABASE}.*=sequential"));
+        tagged.argument("--zookeeper").argument(self.zookeeper.hosts().join(",")).start()
+    }
+}
+
 #[test]
 fn parse_answers_the_same_direct_through_torana_and_with_every_class_sequential() {
-    let zookeeper = Ensemble::of(1);
-    let set = ReplicaSet::of(3).election_timeout(Duration::from_secs(10)).start();
-    let direct = responses(&set.uri(), "PRIMARY");
-    let failed: Vec<&String> = direct.iter().filter(|line| line.contains(r#","failed":{"#)).collect();
-    assert!(failed.is_empty(), "steps that end before their end: {failed:#?}");
-
-    begin_anew(&set);
-    let torana = Torana::serve(set.uri()).start();
-    same("through torana", &direct, &responses(&torana.uri(), "PRIMARY"));
+    let stage = Stage::new();
+    let torana = Torana::serve(stage.set.uri()).start();
+    same("through torana", &stage.direct, &responses(&torana.uri(), "PRIMARY"));
     drop(torana);
 
-    begin_anew(&set);
-    let sequential = || {
-        let tagged = Torana::serve(set.uri()).argument("--tag").argument(format!("{DATABASE}.*=sequential"));
-        tagged.argument("--zookeeper").argument(zookeeper.hosts().join(",")).start()
-    };
-    let torana = sequential();
-    same("sequential", &direct, &responses(&torana.uri(), "PRIMARY"));
+    begin_anew(&stage.set);
+    let torana = stage.sequential();
+    same("sequential", &stage.direct, &responses(&torana.uri(), "PRIMARY"));
     assert!(torana.metric("torana_horizon_writes_total", &["written"]) > 0.0);
+}
+
+/// What no other level gives: with the level `default` most steps find something old, or nothing.
+#[test]
+fn parse_reads_from_sequential_secondaries_that_stand_still_what_the_primary_has() {
+    let stage = Stage::new();
+    let torana = stage.sequential();
+    let stopped = AtomicBool::new(false);
+    let lines = std::thread::scope(|scope| {
+        scope.spawn(|| stand_still_by_turns(&stage.set, &stopped));
+        let _end = Ended(&stopped);
+        responses(&torana.uri(), "SECONDARY")
+    });
+    same("sequential, by secondaries", &stage.direct, &lines);
+    assert!(torana.metric("torana_reads_behind_total", &[]) > 0.0);
 }
