@@ -348,3 +348,17 @@ fn of_many_readers_of_a_member_that_stands_still_few_give_up_a_connection() {
     wait_until("nothing waits on the server", SOON, || waiting() == 0);
     stage.fail_point("rsSyncApplyStop", "off");
 }
+
+#[test]
+fn a_read_too_large_to_be_kept_is_answered_by_its_own_member() {
+    let zookeeper = Ensemble::of(1);
+    let fake = timed(|_| 5);
+    let hosts = zookeeper.hosts().join(",");
+    let torana = torana_with(&fake.uri(), &format!("{TAGS}[zookeeper]\nhosts = \"{hosts}\"\n"));
+    let mut client = torana.client_of(fake.address());
+    client.run("app", doc! { "insert": "large", "documents": [{ "a": 1 }] });
+    for (length, level) in [(1_000_000, "snapshot"), (1_100_000, "majority")] {
+        client.run("app", doc! { "find": "large", "filter": { "pad": "x".repeat(length) } });
+        assert_eq!(concern(&fake, "find").get_str("level").unwrap(), level);
+    }
+}

@@ -48,6 +48,10 @@ const TAIL_MAX: usize = 4096;
 /// What the concerns and the time that are added to a request take, at most.
 const ROOM: i32 = 16 * 1024;
 
+/// A read above this is not kept to be sent again, bytes: it is kept for as long as the server takes, and beside the
+/// memory for requests.
+const COPIED_MAX: usize = 1024 * 1024;
+
 /// What a request is, where there are tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
@@ -296,7 +300,8 @@ pub async fn run(
         return refuse::with(client, &request, &error).await;
     }
     let floor = published::floor(at, &plan.touched);
-    let may_turn = shares && act == Act::Read && !request.in_transaction && !request.has_checksum();
+    let is_kept = !request.has_checksum() && request.header.length <= COPIED_MAX;
+    let may_turn = shares && act == Act::Read && !request.in_transaction && is_kept;
     let is_snapshot = may_turn && published::is_snapshot(at, command(client, &request), &request, floor);
     let is_asked = is_snapshot && published::asks_for_snapshot(command(client, &request));
     let way = Way { floor, is_snapshot, is_asked, may_turn };
