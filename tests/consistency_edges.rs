@@ -362,3 +362,22 @@ fn a_read_too_large_to_be_kept_is_answered_by_its_own_member() {
         assert_eq!(concern(&fake, "find").get_str("level").unwrap(), level);
     }
 }
+
+/// What it reads goes into a collection, and was told elsewhere.
+#[test]
+fn an_aggregate_that_writes_reads_what_its_client_was_told_elsewhere() {
+    let stage = Stage::new();
+    put(&mut stage.primary(0), "source", 1);
+    put(&mut stage.primary(1), "else", 1);
+    wait_until("the secondary has it", SOON, || {
+        get(&mut stage.set.client(stage.secondary), "else") == Some(1)
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    stage.fail_point("rsSyncApplyStop", "alwaysOn");
+    put(&mut stage.primary(0), "source", 2);
+    let merge = doc! { "aggregate": "source", "pipeline": [{ "$merge": { "into": "plain_copy" } }], "cursor": {},
+    "maxTimeMS": 500, "$readPreference": { "mode": "secondary" } };
+    let reply = stage.secondary(1).command("app", merge);
+    assert_eq!(reply.get_i32("code").ok(), Some(50), "{reply}");
+    stage.fail_point("rsSyncApplyStop", "off");
+}

@@ -293,8 +293,9 @@ pub async fn run(
         request.route = if request.cursor_id.is_some() { Route::GetMore } else { Route::Forward };
     }
     let shares = published::shares(&plan.touched);
+    let reads = matches!(act, Act::Read | Act::Start) || request.command.name() == "aggregate";
     if shares
-        && matches!(act, Act::Read | Act::Start)
+        && reads
         && let Err(error) = published::prove(at, client, &plan.touched).await
     {
         return refuse::with(client, &request, &error).await;
