@@ -381,3 +381,29 @@ fn an_aggregate_that_writes_reads_what_its_client_was_told_elsewhere() {
     assert_eq!(reply.get_i32("code").ok(), Some(50), "{reply}");
     stage.fail_point("rsSyncApplyStop", "off");
 }
+
+/// Its own member is up, and the one that answers in its place is not.
+#[test]
+fn a_read_does_not_wait_for_a_primary_that_fell_silent() {
+    let zookeeper = Ensemble::of(1);
+    let set = ReplicaSet::of(3).unchained().relayed().start();
+    let hosts = zookeeper.hosts().join(",");
+    let times = "[monitor]\nconnect_timeout = \"2s\"\n";
+    let torana = torana_with(&set.uri(), &format!("{TAGS}[zookeeper]\nhosts = \"{hosts}\"\n{times}"));
+    let (primary, secondary) = (set.primary(), set.secondary());
+    let mut reader = torana.client_of(&set.host(secondary));
+    let mut writer = torana.client_of(&set.host(primary));
+    put(&mut writer, "silent", 0);
+    assert_eq!(get(&mut reader, "silent"), Some(0));
+    let stop = doc! { "configureFailPoint": "rsSyncApplyStop", "mode": "alwaysOn" };
+    set.client(secondary).run("admin", stop);
+    put(&mut writer, "silent", 1);
+    assert_eq!(get(&mut reader, "silent"), Some(1));
+    set.relays[primary].blackhole();
+    reader.set_timeout(SOON);
+    let answer = reader.try_command("app", find("silent"));
+    assert!(
+        answer.is_err_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof),
+        "closed, and in time"
+    );
+}

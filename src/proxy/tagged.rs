@@ -394,7 +394,8 @@ async fn attempt(
                 return Ok(kept.unwrap_or(Attempted::Done));
             }
         },
-        false => receive(client, &mut server, id, None).await,
+        false if std::ptr::eq(at, home) => receive(client, &mut server, id, None).await,
+        false => published::receive_away(at, client, &mut server, id).await,
     };
     let reply = match received {
         Ok(Arrival::Reply(reply)) => reply,
