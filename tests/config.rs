@@ -230,6 +230,25 @@ fn all_mistakes_are_named_at_once() {
 }
 
 #[test]
+fn two_sets_in_one_place_of_zookeeper_are_refused() {
+    let section = |hosts: &str| format!("zookeeper = {{ hosts = \"{hosts}\" }}");
+    let text = |first: &str, second: &str| {
+        two_sets(
+            &format!("listen = \"127.0.0.1:1000\"\n{}", section(first)),
+            &format!("listen = \"127.0.0.1:2000\"\n{}", section(second)),
+        )
+    };
+    let found = errors(&text("zk1,zk2/torana", "zk2:2181/torana"));
+    assert!(
+        found.len() == 1 && found[0].contains("\"a\" and \"b\" have one place in ZooKeeper"),
+        "{found:?}"
+    );
+    for (first, second) in [("zk1", "zk1"), ("zk1/a", "zk1/b"), ("zk1/a", "zk2/a")] {
+        assert_eq!(read(&text(first, second)).sets.len(), 2, "{first} {second}");
+    }
+}
+
+#[test]
 fn two_sets_with_one_name_are_refused_unless_one_is_renamed() {
     let with = |name: &str| {
         format!(

@@ -348,3 +348,62 @@ fn of_many_readers_of_a_member_that_stands_still_few_give_up_a_connection() {
     wait_until("nothing waits on the server", SOON, || waiting() == 0);
     stage.fail_point("rsSyncApplyStop", "off");
 }
+
+#[test]
+fn a_read_too_large_to_be_kept_is_answered_by_its_own_member() {
+    let zookeeper = Ensemble::of(1);
+    let fake = timed(|_| 5);
+    let hosts = zookeeper.hosts().join(",");
+    let torana = torana_with(&fake.uri(), &format!("{TAGS}[zookeeper]\nhosts = \"{hosts}\"\n"));
+    let mut client = torana.client_of(fake.address());
+    client.run("app", doc! { "insert": "large", "documents": [{ "a": 1 }] });
+    for (length, level) in [(1_000_000, "snapshot"), (1_100_000, "majority")] {
+        client.run("app", doc! { "find": "large", "filter": { "pad": "x".repeat(length) } });
+        assert_eq!(concern(&fake, "find").get_str("level").unwrap(), level);
+    }
+}
+
+/// What it reads goes into a collection, and was told elsewhere.
+#[test]
+fn an_aggregate_that_writes_reads_what_its_client_was_told_elsewhere() {
+    let stage = Stage::new();
+    put(&mut stage.primary(0), "source", 1);
+    put(&mut stage.primary(1), "else", 1);
+    wait_until("the secondary has it", SOON, || {
+        get(&mut stage.set.client(stage.secondary), "else") == Some(1)
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    stage.fail_point("rsSyncApplyStop", "alwaysOn");
+    put(&mut stage.primary(0), "source", 2);
+    let merge = doc! { "aggregate": "source", "pipeline": [{ "$merge": { "into": "plain_copy" } }], "cursor": {},
+    "maxTimeMS": 500, "$readPreference": { "mode": "secondary" } };
+    let reply = stage.secondary(1).command("app", merge);
+    assert_eq!(reply.get_i32("code").ok(), Some(50), "{reply}");
+    stage.fail_point("rsSyncApplyStop", "off");
+}
+
+/// Its own member is up, and the one that answers in its place is not.
+#[test]
+fn a_read_does_not_wait_for_a_primary_that_fell_silent() {
+    let zookeeper = Ensemble::of(1);
+    let set = ReplicaSet::of(3).unchained().relayed().start();
+    let hosts = zookeeper.hosts().join(",");
+    let times = "[monitor]\nconnect_timeout = \"2s\"\n";
+    let torana = torana_with(&set.uri(), &format!("{TAGS}[zookeeper]\nhosts = \"{hosts}\"\n{times}"));
+    let (primary, secondary) = (set.primary(), set.secondary());
+    let mut reader = torana.client_of(&set.host(secondary));
+    let mut writer = torana.client_of(&set.host(primary));
+    put(&mut writer, "silent", 0);
+    assert_eq!(get(&mut reader, "silent"), Some(0));
+    let stop = doc! { "configureFailPoint": "rsSyncApplyStop", "mode": "alwaysOn" };
+    set.client(secondary).run("admin", stop);
+    put(&mut writer, "silent", 1);
+    assert_eq!(get(&mut reader, "silent"), Some(1));
+    set.relays[primary].blackhole();
+    reader.set_timeout(SOON);
+    let answer = reader.try_command("app", find("silent"));
+    assert!(
+        answer.is_err_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof),
+        "closed, and in time"
+    );
+}

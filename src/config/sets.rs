@@ -43,6 +43,16 @@ pub(super) fn resolve(
             let text = format!("two sets are called {:?}: give one of them another `name`", set.config.name);
             problems.add(&at, text);
         }
+        let mine = set.config.zookeeper.as_ref();
+        let shares =
+            |other: &&Resolved| other.config.zookeeper.as_ref().zip(mine).is_some_and(|(a, b)| a.meets(b));
+        if let Some(other) = sets.iter().find(shares) {
+            let at = section.zookeeper.as_ref().map_or(Place::File, at);
+            let (one, two) = (&other.config.name, &set.config.name);
+            let text =
+                format!("{one:?} and {two:?} have one place in ZooKeeper: give each set a path of its own");
+            problems.add(&at, text);
+        }
         sets.push(set);
     }
     sets

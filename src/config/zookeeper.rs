@@ -98,6 +98,14 @@ pub struct ZooKeeperConfig {
     pub limits: ZooKeeperLimits,
 }
 
+impl ZooKeeperConfig {
+    /// Whether both name the same place of the same ensemble, as far as the names tell: times of one set mean nothing to
+    /// another.
+    pub(super) fn meets(&self, other: &ZooKeeperConfig) -> bool {
+        self.root == other.root && self.hosts.iter().any(|host| other.hosts.contains(host))
+    }
+}
+
 impl ZooKeeperSection {
     /// What it comes to for the set called `set`; a flag wins. `None`: no ensemble is named.
     pub(super) fn resolve(

@@ -11,12 +11,15 @@ pub(super) const WTIMEOUT_MS: i64 = 10_000;
 pub(super) fn read_concern(own: Option<Value<'_>>, floor: u64, starts: bool, writer: &mut DocWriter<'_>) {
     let own_fields = own.and_then(|own| own.as_document());
     let field = |key| own_fields.and_then(|own| find(own, key)).map(|element| element.value);
-    let level = field("level").and_then(|level| level.as_str());
+    let said = |key| field(key).filter(|value| !matches!(value.kind, BsonType::Null | BsonType::Undefined));
+    let level = said("level").and_then(|level| level.as_str());
     let is_raised = match level {
-        None | Some("local" | "available" | "majority" | "snapshot") => true,
+        Some("local" | "available" | "majority" | "snapshot") => true,
+        None => said("level").is_none(),
         // Stronger, or the server's to refuse.
         Some(_) => false,
     };
+    let is_raised = is_raised && said("afterClusterTime").is_none_or(|time| time.as_timestamp().is_some());
     if let Some(own) =
         own.filter(|own| !is_raised || own.as_document().is_none() || field("atClusterTime").is_some())
     {

@@ -117,6 +117,9 @@ mod tests {
             assert_eq!(read_concern_of(own.map(|level| doc! { "level": level }), false), majority);
         }
         assert_eq!(read_concern_of(Some(doc! {}), false), majority);
+        for absent in [bson::Bson::Null, bson::Bson::Undefined] {
+            assert_eq!(read_concern_of(Some(doc! { "level": absent }), false), majority);
+        }
         assert_eq!(read_concern_of(Some(doc! { "afterClusterTime": at(6) }), false), majority);
         let later = doc! { "level": "majority", "afterClusterTime": at(8) };
         assert_eq!(read_concern_of(Some(doc! { "afterClusterTime": at(8) }), false), later);
@@ -124,6 +127,9 @@ mod tests {
             doc! { "level": "linearizable" },
             doc! { "level": "unheard of" },
             doc! { "level": "snapshot", "atClusterTime": at(3) },
+            // Of another type than the server takes.
+            doc! { "level": 5 },
+            doc! { "level": "majority", "afterClusterTime": 7 },
         ] {
             assert_eq!(read_concern_of(Some(kept.clone()), false), kept);
         }

@@ -291,6 +291,30 @@ pub fn turn(at: &Listener, floor: u64) -> Option<Arc<Member>> {
     Some(other)
 }
 
+/// Waits for a reply of a member that is not the client's own. What is in flight on a member that falls silent is ended
+/// by its listeners, which this client did not come in on.
+pub async fn receive_away(
+    at: &Listener,
+    client: &mut Client,
+    server: &mut Checkout,
+    id: i32,
+) -> Result<Arrival, ReplyError> {
+    let hello = &at.member.monitored.hello;
+    let mut receiving = pin!(receive(client, server, id, None));
+    loop {
+        let mut changed = pin!(hello.changed());
+        changed.as_mut().enable();
+        if hello.latest().is_none() {
+            return Err(ReplyError::Closed);
+        }
+        tokio::select! {
+            biased;
+            received = &mut receiving => return received,
+            () = changed => {}
+        }
+    }
+}
+
 fn note_behind(at: &Listener, floor: u64) {
     at.member.missed.fetch_max(floor, Ordering::AcqRel);
     at.member.metrics.traffic.members_behind.inc();

@@ -48,6 +48,10 @@ const TAIL_MAX: usize = 4096;
 /// What the concerns and the time that are added to a request take, at most.
 const ROOM: i32 = 16 * 1024;
 
+/// A read above this is not kept to be sent again, bytes: it is kept for as long as the server takes, and beside the
+/// memory for requests.
+const COPIED_MAX: usize = 1024 * 1024;
+
 /// What a request is, where there are tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
@@ -290,14 +294,15 @@ pub async fn run(
     }
     let shares = published::shares(&plan.touched);
     // Who is alone has to be so for everything.
-    let proves = matches!(act, Act::Read | Act::Start) || !at.member.set.horizon.is_shared();
+    let reads = matches!(act, Act::Read | Act::Start) || request.command.name() == "aggregate";
     if shares
-        && proves
+        && (reads || !at.member.set.horizon.is_shared())
         && let Err(error) = published::prove(at, client, &plan.touched).await
     {
         return refuse::with(client, &request, &error).await;
     }
-    let may_turn = shares && act == Act::Read && !request.in_transaction && !request.has_checksum();
+    let is_kept = !request.has_checksum() && request.header.length <= COPIED_MAX;
+    let may_turn = shares && act == Act::Read && !request.in_transaction && is_kept;
     let has_moment = may_turn && published::has_moment(at, command(client, &request), &request);
     if has_moment {
         published::renew(at, client, &plan.touched).await;
@@ -394,7 +399,8 @@ async fn attempt(
                 return Ok(kept.unwrap_or(Attempted::Done));
             }
         },
-        false => receive(client, &mut server, id, None).await,
+        false if std::ptr::eq(at, home) => receive(client, &mut server, id, None).await,
+        false => published::receive_away(at, client, &mut server, id).await,
     };
     let reply = match received {
         Ok(Arrival::Reply(reply)) => reply,

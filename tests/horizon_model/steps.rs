@@ -127,15 +127,13 @@ impl Config {
         let op = self.op(state, client);
         let own = if op == Some(Op::Join) { torana.own } else { 0 };
         let floor = self.floor(torana).max(own);
+        let is_snapshot =
+            op == Some(Op::Snapshot) || (op == Some(Op::Join) && !self.rules.snapshots_are_published);
         match op {
             // A member that has not reached it lets the read wait.
-            Some(Op::Snapshot) if floor <= state.commit => {
-                steps.push(Step::Ask { client, at: floor, time: floor });
-            }
-            Some(Op::Join) if !self.rules.snapshots_are_published => {
-                if floor <= state.commit {
-                    steps.push(Step::Ask { client, at: floor, time: floor });
-                }
+            Some(Op::Snapshot | Op::Join) if is_snapshot => {
+                let ask = Step::Ask { client, at: floor, time: floor };
+                steps.extend(Some(ask).filter(|_| floor <= state.commit));
             }
             Some(Op::Majority | Op::Join) => {
                 let answers =
