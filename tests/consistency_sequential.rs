@@ -425,6 +425,40 @@ fn overwrite(host: &str, path: &str, data: &[u8]) {
     });
 }
 
+/// Its cursor is on the primary, whose name the client does not know.
+#[test]
+fn a_cursor_that_is_elsewhere_goes_on_when_the_last_tag_was_taken_away() {
+    let zookeeper = Ensemble::of(1);
+    let set = ReplicaSet::of(3).unchained().start();
+    let place = format!("{}/torana/{}", zookeeper.hosts().join(","), set.name());
+    let torana =
+        torana_with(&set.uri(), &format!("[zookeeper]\nhosts = \"{}\"\n", zookeeper.hosts().join(",")));
+    let tag = |arguments: &[&str]| {
+        let (ended, text) = run(&[&["tag"], arguments, &["--zookeeper", &place]].concat());
+        assert!(ended, "{text}");
+    };
+    tag(&["app.many", "sequential"]);
+    wait_until("the tag is taken up", SOON, || {
+        torana.log().contains("tags in ZooKeeper: app.many=sequential")
+    });
+    let secondary = set.secondary();
+    let (mut writer, mut reader) =
+        (torana.client_of(&set.host(set.primary())), torana.client_of(&set.host(secondary)));
+    put(&mut writer, "many", 0);
+    assert_eq!(get(&mut reader, "many"), Some(0));
+    let fail_point = |mode: &str| doc! { "configureFailPoint": "rsSyncApplyStop", "mode": mode };
+    set.client(secondary).run("admin", fail_point("alwaysOn"));
+    let documents: Vec<_> = (10..30).map(|id| doc! { "_id": id }).collect();
+    writer.run("app", doc! { "insert": "many", "documents": documents });
+    let find = doc! { "find": "many", "batchSize": 10, "$readPreference": { "mode": "secondary" } };
+    let id = reader.run("app", find).get_document("cursor").unwrap().get_i64("id").unwrap();
+    tag(&["app.many", "--remove"]);
+    wait_until("it is taken away", SOON, || torana.log().contains("tags in ZooKeeper: none"));
+    let more = reader.run("app", doc! { "getMore": id, "collection": "many" });
+    let batch = more.get_document("cursor").unwrap().get_array("nextBatch").unwrap();
+    assert_eq!(batch.len(), 11);
+}
+
 #[test]
 fn tags_are_taken_up_while_toranas_run_and_what_is_not_understood_changes_nothing() {
     let zookeeper = Ensemble::of(1);

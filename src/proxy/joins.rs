@@ -2,6 +2,7 @@
 //! collections, that they show one time and nothing later, or that another member has them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::time::{Duration, Instant};
@@ -38,7 +39,11 @@ impl Opened {
 
 /// The cursors of one member.
 #[derive(Debug)]
-pub struct Joins(Mutex<Known>);
+pub struct Joins {
+    known: Mutex<Known>,
+    /// Whether there was ever any.
+    is_used: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -53,19 +58,26 @@ struct Known {
 impl Default for Joins {
     fn default() -> Self {
         let (now, before, since) = (HashMap::new(), HashMap::new(), Instant::now());
-        Joins(Mutex::new(Known { now, before, since, unsure_until: None }))
+        let known = Mutex::new(Known { now, before, since, unsure_until: None });
+        Joins { known, is_used: AtomicBool::new(false) }
     }
 }
 
 impl Joins {
     /// The cursor `id` was opened so; 0 is one that is at its end already, `None` one that is not known.
     pub fn opened(&self, id: Option<i64>, opened: Opened) {
+        self.is_used.store(true, Ordering::Relaxed);
         let mut known = self.locked();
         match id {
             Some(0) => {}
             Some(id) => known.note(id, opened),
             None => known.is_unsure(),
         }
+    }
+
+    /// Whether any cursor was ever opened so, tags or no tags since.
+    pub fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
     }
 
     /// What is known of the cursor `id`; `None` if its getMores name all that it reads.
@@ -89,7 +101,7 @@ impl Joins {
     }
 
     fn locked(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

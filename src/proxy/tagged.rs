@@ -27,7 +27,7 @@ use crate::consistency::{Edit, Role, Times, Touched, edit, is_metadata, joined};
 use crate::doc::{BsonType, cut_element, document_length, find, front_elements};
 use crate::metrics::{EndReason, Observed, TaggedKind, TaggedLevel};
 use crate::pool::CloseReason;
-use crate::rewrite::{CommandError, ErrorCode};
+use crate::rewrite::{CommandError, ErrorCode, Labels};
 use crate::wire::{Header, MESSAGE_MAX, Opcode, read_i64};
 
 /// Where the body of an OP_MSG reply begins: header, flag bits, kind.
@@ -127,7 +127,9 @@ enum Attempted {
 /// otherwise.
 #[inline]
 pub fn plan(at: &Listener, client: &Client, request: &Request) -> Option<Box<Plan>> {
-    if at.member.set.tags.is_empty() {
+    // Cursors go on as they began, whatever tags were taken away.
+    let continues_some = request.cursor_id.is_some() && at.member.joins.is_used();
+    if at.member.set.tags.is_empty() && !continues_some {
         return None;
     }
     let continues = request.cursor_id.and_then(|id| at.member.joins.of(id));
@@ -299,6 +301,10 @@ pub async fn run(
         && (reads || !at.member.set.horizon.is_shared())
         && let Err(error) = published::prove(at, client, &plan.touched).await
     {
+        let error = match request.in_transaction {
+            true => error.labelled(Labels::TRANSIENT_TRANSACTION),
+            false => error,
+        };
         return refuse::with(client, &request, &error).await;
     }
     let is_kept = !request.has_checksum() && request.header.length <= COPIED_MAX;
