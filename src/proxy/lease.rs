@@ -64,14 +64,13 @@ pub async fn keep(shared: Arc<Shared>, weak: Weak<Set>, holder: Holder) {
     horizon.wants_lease().await;
     while let Some(set) = weak.upgrade() {
         let asked = Instant::now();
-        let rest = match timeout(WITHIN, take(&shared, &set, &holder)).await {
-            Ok(Ok(time)) => {
+        let taken = timeout(WITHIN, take(&shared, &set, &holder)).await;
+        let rest = match taken.unwrap_or_else(|_| Err(format!("no answer within {WITHIN:?}"))) {
+            Ok(time) => {
                 horizon.leased(asked + HELD_FOR, time);
                 RENEWED_EVERY
             }
-            failed => {
-                let cause = failed
-                    .map_or_else(|_| format!("no answer within {WITHIN:?}"), |error| error.unwrap_err());
+            Err(cause) => {
                 if !horizon.is_troubled() {
                     tracing::warn!(set = %set.name, "the lease on the set's levels is not held: {cause}; trying again");
                 }
