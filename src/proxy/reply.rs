@@ -188,7 +188,7 @@ fn verdict(body: Option<&[u8]>, more_to_come: bool) -> Verdict<'_> {
     let (mut ok, mut is_notable) = (true, false);
     // A plain loop: the same through iterator adapters costs twice as much, at every reply.
     let mut walk = elements(body.unwrap_or_default());
-    while let Some(Ok(element)) = walk.next() {
+    while let Ok(Some(element)) = walk.try_next() {
         match element.key {
             b"ok" => ok = element.value.as_bool().unwrap_or(true),
             b"writeConcernError" => is_notable = true,
