@@ -60,13 +60,12 @@ impl<'a> Fields<'a> {
         let mut session = None;
         let mut number = None;
         let (mut tailable, mut await_data) = (false, false);
-        for (place, element) in elements(body).enumerate() {
-            let element = element?;
+        let mut walk = elements(body);
+        if let Some(first) = walk.try_next()? {
+            fields.first(first.key, first.value);
+        }
+        while let Some(element) = walk.try_next()? {
             let value = element.value;
-            if place == 0 {
-                fields.first(element.key, value);
-                continue;
-            }
             match element.key {
                 b"$db" => fields.database = value.as_string_bytes().unwrap_or_default(),
                 b"maxTimeMS" => fields.max_time_ms = value.as_i64(),

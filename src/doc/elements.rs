@@ -74,7 +74,7 @@ pub struct CutElement<'a> {
 /// Where the elements stop that are here as a whole.
 pub fn cut_element(front: &[u8]) -> CutElement<'_> {
     let mut walk = front_elements(front);
-    while let Ok(Some(_)) = walk.step() {}
+    while let Ok(Some(_)) = walk.try_next() {}
     let start = walk.at;
     let end = || {
         let rest = front.get(start..)?;
@@ -108,46 +108,47 @@ pub fn find_path<'a>(document: &'a [u8], path: &[&str]) -> Option<Value<'a>> {
 fn zero_at(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (place, word) in words.iter().enumerate() {
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*word);
         // The lowest bit set is the first zero's; those above it may be wrong.
         let zeros = word.wrapping_sub(ONES) & !word & HIGHS;
         if zeros != 0 {
-            return Some(place * 8 + zeros.trailing_zeros() as usize / 8);
+            return Some(bytes.len() - rest.len() + zeros.trailing_zeros() as usize / 8);
         }
+        rest = behind;
     }
-    rest.iter().position(|&byte| byte == 0).map(|place| words.len() * 8 + place)
+    rest.iter().position(|&byte| byte == 0).map(|place| bytes.len() - rest.len() + place)
 }
 
 impl<'a> Elements<'a> {
+    /// The next element; `None` at the document's end. The same as the iterator, for loops that every message goes through:
+    /// they end at the first error, so nothing has to be remembered of it.
     // Into each loop: otherwise every element is written to memory once more than it is read.
     #[inline(always)]
-    fn step(&mut self) -> Result<Option<Element<'a>>, DocError> {
-        let kind = *self.document.get(self.at).ok_or(DocError::Truncated)?;
+    pub fn try_next(&mut self) -> Result<Option<Element<'a>>, DocError> {
         let start = self.at;
-        if kind == 0 {
+        let Some((&number, behind_type)) = self.document.get(start..).and_then(<[u8]>::split_first) else {
+            return Err(if self.document.is_empty() { DocError::Length } else { DocError::Truncated });
+        };
+        if number == 0 {
             // Bytes behind the end mark mean that the length field lied.
-            return match start + 1 == self.document.len() {
-                true => Ok(None),
-                false => Err(DocError::Length),
-            };
+            return if behind_type.is_empty() { Ok(None) } else { Err(DocError::Length) };
         }
-        let kind = BsonType::from_u8(kind).ok_or(DocError::UnknownType(kind))?;
-        let behind_type = &self.document[start + 1..];
+        let kind = BsonType::from_u8(number).ok_or(DocError::UnknownType(number))?;
         let zero = zero_at(behind_type).ok_or(DocError::Truncated)?;
-        let value_at = start + 1 + zero + 1;
-        let length = kind.value_length(&self.document[value_at..])?;
-        let end = value_at + length;
+        let (key, rest) = behind_type.split_at(zero);
+        let behind_key = rest.get(1..).ok_or(DocError::Truncated)?;
+        let length = kind.value_length(behind_key)?;
         // The document's own end mark cannot be part of a value.
-        if end >= self.document.len() {
+        if length >= behind_key.len() {
             return Err(DocError::Truncated);
         }
-        self.at = end;
+        self.at = start + 1 + zero + 1 + length;
         Ok(Some(Element {
-            key: &behind_type[..zero],
-            value: Value { kind, bytes: &self.document[value_at..end] },
-            raw: &self.document[start..end],
+            key,
+            value: Value { kind, bytes: &behind_key[..length] },
+            raw: &self.document[start..self.at],
             at: start,
         }))
     }
@@ -161,7 +162,7 @@ impl<'a> Iterator for Elements<'a> {
         if self.at == usize::MAX {
             return None;
         }
-        let step = if self.document.is_empty() { Err(DocError::Length) } else { self.step() };
+        let step = self.try_next();
         if !matches!(step, Ok(Some(_))) {
             self.at = usize::MAX;
         }

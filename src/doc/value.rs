@@ -34,35 +34,8 @@ pub enum BsonType {
 impl BsonType {
     /// The type with this number.
     #[inline]
-    pub const fn from_u8(number: u8) -> Option<BsonType> {
-        use BsonType::*;
-        const BY_NUMBER: [BsonType; 19] = [
-            Double,
-            String,
-            Document,
-            Array,
-            Binary,
-            Undefined,
-            ObjectId,
-            Boolean,
-            DateTime,
-            Null,
-            Regex,
-            DbPointer,
-            Code,
-            Symbol,
-            CodeWithScope,
-            Int32,
-            Timestamp,
-            Int64,
-            Decimal128,
-        ];
-        match number {
-            0x01..=0x13 => Some(BY_NUMBER[number as usize - 1]),
-            0x7f => Some(MaxKey),
-            0xff => Some(MinKey),
-            _ => None,
-        }
+    pub fn from_u8(number: u8) -> Option<BsonType> {
+        TYPES[number as usize]
     }
 
     /// Bytes of the value of this type at the front of `bytes`. May be more than there are: the caller compares.
@@ -99,6 +72,41 @@ impl BsonType {
     }
 }
 
+/// By number: one look, and none at its bounds.
+static TYPES: [Option<BsonType>; 256] = {
+    use BsonType::*;
+    const FIRST: [BsonType; 19] = [
+        Double,
+        String,
+        Document,
+        Array,
+        Binary,
+        Undefined,
+        ObjectId,
+        Boolean,
+        DateTime,
+        Null,
+        Regex,
+        DbPointer,
+        Code,
+        Symbol,
+        CodeWithScope,
+        Int32,
+        Timestamp,
+        Int64,
+        Decimal128,
+    ];
+    let mut types = [None; 256];
+    let mut place = 0;
+    while place < FIRST.len() {
+        types[FIRST[place] as usize] = Some(FIRST[place]);
+        place += 1;
+    }
+    types[MaxKey as usize] = Some(MaxKey);
+    types[MinKey as usize] = Some(MinKey);
+    types
+};
+
 /// How long a type's values are.
 #[derive(Clone, Copy)]
 enum Layout {
@@ -115,7 +123,7 @@ static LAYOUTS: [Layout; 256] = {
     let mut layouts = [Layout::Fixed(0); 256];
     let mut number = 0;
     while number < layouts.len() {
-        if let Some(kind) = BsonType::from_u8(number as u8) {
+        if let Some(kind) = TYPES[number] {
             layouts[number] = kind.layout();
         }
         number += 1;

@@ -98,7 +98,7 @@ impl<C: Connect> Drop for Checkout<C> {
         self.end(CloseReason::Dropped);
         // After the connection: whoever gets the place then finds the connection there.
         if self.class == Class::Ordinary {
-            self.shared.ordinary.add_permits(1);
+            self.shared.ordinary.give();
         }
     }
 }

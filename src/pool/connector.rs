@@ -106,7 +106,7 @@ impl<C: Connect> Connector<C> {
             min_idle: shared.options.min_idle,
             size: stack.size,
             idle: stack.available + shared.reaping.load(Ordering::Relaxed),
-            starved: shared.starved.load(Ordering::Relaxed),
+            starved: shared.available.waiting(),
             connecting: self.attempts.len(),
             paused,
         };

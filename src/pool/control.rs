@@ -129,7 +129,7 @@ impl<C: Connect> Shared<C> {
             connecting: self.connecting.load(Ordering::Relaxed),
             waiting: self.waiting.load(Ordering::Relaxed),
             queue_max: self.options.queue_max,
-            ordinary: ordinary_max.saturating_sub(self.ordinary.available_permits()),
+            ordinary: ordinary_max.saturating_sub(self.ordinary.available()),
             ordinary_max,
             awaiting: awaiting_max.saturating_sub(self.awaiting.available_permits()),
             awaiting_max,

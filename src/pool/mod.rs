@@ -6,7 +6,7 @@
 //! or a new one; a task of the pool makes new ones, two at a time. The pool knows no commands and no sockets: it is
 //! generic over [`Connect`], and learns from its caller only the [`Class`] of the work. Called by the proxy.
 //!
-//! Reading order: [`Pool`] (in `handle`), `shared` (what is counted where), `wait` (the queue), `checkout`, `connector`
+//! Reading order: [`Pool`] (in `handle`), `shared` (what is counted where), `permits` and `wait` (the queue), `checkout`, `connector`
 //! with `demand` and `backoff`, `reaper`, `control` (clear, pause, close), `awaiting`.
 
 mod awaiting;
@@ -20,6 +20,7 @@ mod error;
 mod events;
 mod handle;
 mod options;
+mod permits;
 mod reaper;
 mod shared;
 mod status;

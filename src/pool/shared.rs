@@ -13,6 +13,7 @@ use deadpool::unmanaged;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use super::permits::Permits;
 use super::{Class, CloseReason, Connect, Connection, PoolEvents, PoolOptions};
 
 /// A connection with what the pool knows of it.
@@ -65,10 +66,10 @@ pub(super) struct Shared<C: Connect> {
     pub connector: Arc<C>,
     pub events: Arc<dyn PoolEvents>,
     pub stack: unmanaged::Pool<Box<Pooled<C::Connection>>>,
-    /// A permit for each connection on the stack.
-    pub available: Semaphore,
+    /// A permit for each connection on the stack. Who waits for one lacks nothing but a connection.
+    pub available: Permits,
     /// Places of ordinary work.
-    pub ordinary: Semaphore,
+    pub ordinary: Permits,
     /// How many there are.
     pub ordinary_max: usize,
     /// Places of awaiting operations.
@@ -76,8 +77,6 @@ pub(super) struct Shared<C: Connect> {
     /// Where awaiting operations get their connections, if not here.
     pub extra: Option<Arc<Shared<C>>>,
     pub waiting: AtomicUsize,
-    /// Of those waiting, the ones that lack nothing but a connection.
-    pub starved: AtomicUsize,
     pub connecting: AtomicUsize,
     /// Connections in the reaper's hands.
     pub reaping: AtomicUsize,
@@ -101,13 +100,12 @@ impl<C: Connect> Shared<C> {
     ) -> Self {
         Shared {
             stack: unmanaged::Pool::new(options.max),
-            available: Semaphore::new(0),
-            ordinary: Semaphore::new(places),
+            available: Permits::new(0),
+            ordinary: Permits::new(places),
             ordinary_max: places,
             awaiting: Semaphore::new(options.awaiting_budget()),
             extra,
             waiting: AtomicUsize::new(0),
-            starved: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
             reaping: AtomicUsize::new(0),
             generation: AtomicU64::new(0),
@@ -138,21 +136,20 @@ impl<C: Connect> Shared<C> {
 
     /// An idle connection and a place of `class`, which passes to the caller's checkout.
     pub(super) fn take_idle(&self, class: Class, now: Instant) -> Option<Object<C>> {
-        let permit = match class {
-            Class::Ordinary => Some(self.ordinary.try_acquire().ok()?),
-            Class::Relief => None,
-        };
-        let object = self.pop_usable(now)?;
-        if let Some(permit) = permit {
-            permit.forget(); // the checkout's own end gives it back
+        let needs_place = class == Class::Ordinary;
+        if needs_place && !self.ordinary.try_take() {
+            return None;
         }
-        Some(object)
+        let object = self.pop_usable(now);
+        if needs_place && object.is_none() {
+            self.ordinary.give();
+        }
+        object
     }
 
     /// The connection returned last, if there is one and nobody waits for it.
     pub(super) fn pop(&self) -> Option<Object<C>> {
-        self.available.try_acquire().ok()?.forget();
-        self.pop_assigned()
+        if self.available.try_take() { self.pop_assigned() } else { None }
     }
 
     /// The connection that a permit of `available` stands for, after the permit was forgotten.
@@ -183,7 +180,7 @@ impl<C: Connect> Shared<C> {
     /// Puts a connection on the stack, and so hands it to the oldest waiter.
     pub(super) fn push(&self, object: Object<C>) {
         drop(object); // which is deadpool's way to give back
-        self.available.add_permits(1);
+        self.available.give();
     }
 
     /// Takes in a new connection, which proves that the member answers. False, and the connection closed, if it is
@@ -205,7 +202,7 @@ impl<C: Connect> Shared<C> {
             self.count_out(pooled.generation);
             return false;
         }
-        self.available.add_permits(1);
+        self.available.give();
         true
     }
 

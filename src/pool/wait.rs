@@ -3,7 +3,6 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,24 +10,9 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{AcquireError, SemaphorePermit};
 use tokio::time::{Instant, Sleep};
 
+use super::permits::Counted;
 use super::shared::Shared;
 use super::{AwaitingPermit, Checkout, CheckoutError, Class, Connect};
-
-/// One more in a count, until dropped.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Counted(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// An idle connection at once, else waits for one, without allocating.
 ///
@@ -55,6 +39,7 @@ pub(super) async fn check_out<C: Connect>(
     shared.admit(class)?;
     let permit = match class {
         Class::Ordinary => {
+            let _waits = shared.ordinary.wait();
             let mut acquire = pin!(shared.ordinary.acquire());
             Some(poll_fn(|cx| patience.poll(acquire.as_mut(), cx)).await?)
         }
@@ -64,7 +49,7 @@ pub(super) async fn check_out<C: Connect>(
         if let Some(object) = shared.pop_usable(Instant::now()) {
             break object;
         }
-        let _starved = Counted::new(&shared.starved);
+        let _starved = shared.available.wait();
         shared.wake_connector.notify_one();
         let mut acquire = pin!(shared.available.acquire());
         poll_fn(|cx| patience.poll(acquire.as_mut(), cx)).await?.forget();
