@@ -55,6 +55,7 @@
 //! | [`topology`] | members, elections, monitors, hello copies, port map | clients, pools |
 //! | [`pool`] | checkouts, waiting, connecting, reaping | commands, sockets |
 //! | [`handshake`] | the first message on a server connection | sockets |
+//! | [`socket`] | reading from a socket, or waiting for it | clients, servers |
 //! | [`server`] | one connection to a mongod | clients |
 //! | [`rewrite`] | names in replies and requests, hello, error documents | sockets, clocks |
 //! | [`proxy`] | all of the above put together | |
@@ -92,5 +93,6 @@ pub mod pool;
 pub mod proxy;
 pub mod rewrite;
 pub mod server;
+pub mod socket;
 pub mod topology;
 pub mod wire;

@@ -85,10 +85,15 @@ impl Buffer {
     }
 
     /// Makes room for `length` bytes in all, counted from the first unread one.
+    #[inline]
     pub fn reserve(&mut self, length: usize) {
-        if self.start + length <= self.bytes.len() {
-            return;
+        if self.start + length > self.bytes.len() {
+            self.make_room(length);
         }
+    }
+
+    #[cold]
+    fn make_room(&mut self, length: usize) {
         if length <= self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
         } else {

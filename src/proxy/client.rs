@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustix::net::RecvFlags;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::buffer::{BUFFER_LEN, Buffer};
@@ -22,6 +23,7 @@ use super::request_memory::Room;
 use super::transactions;
 use crate::doc::document_length;
 use crate::metrics::EndReason;
+use crate::socket::{self, Watch};
 use crate::wire::{HEADER_LEN, Header, Side, write_checksum};
 
 /// Room behind a request that fills a buffer of its own, so that the client's leaving can be seen while it waits.
@@ -31,6 +33,7 @@ const WATCH_ROOM: usize = 1024;
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
+    watch: Watch,
     /// Bytes read from the client: the current request, and what it sent behind it. `None` while there are none.
     input: Option<Buffer>,
     /// The buffer of the request that is on the server, empty, for its reply to be read into.
@@ -94,6 +97,7 @@ impl Client {
         Client {
             pool,
             stream,
+            watch: Watch::default(),
             input: None,
             spare: None,
             large: None,
@@ -165,7 +169,7 @@ impl Client {
         self.input.as_ref().map_or(&[], Buffer::unread)
     }
 
-    /// The same, for patching the header.
+    /// As [`Client::message`], for patching the header.
     pub fn message_mut(&mut self) -> &mut [u8] {
         self.input.as_mut().map_or(&mut [], Buffer::unread_mut)
     }
@@ -249,7 +253,7 @@ impl Client {
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             // Mostly nothing comes, and then no buffer is needed to find that out.
-            match self.stream.poll_read_ready(cx) {
+            match self.poll_readable(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -259,7 +263,7 @@ impl Client {
                 self.input = Some(input);
                 return Poll::Pending;
             }
-            match poll_read(&mut self.stream, cx, &mut input) {
+            match self.poll_read(cx, &mut input, false) {
                 Poll::Ready(Ok(n)) if n > 0 => self.input = Some(input),
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => {
@@ -271,18 +275,31 @@ impl Client {
     }
 
     /// Writes a message that was made or edited here, and counts it. As [`Client::write`] otherwise.
+    ///
+    /// A client that asks without a pause for what is answered here never waits for anybody: others have their turn now
+    /// and then.
     pub async fn answer(&mut self, message: &[u8]) -> Result<(), End> {
+        consume_budget().await;
         self.listener.member.metrics.traffic.client_sent_bytes.inc_by(message.len() as u64);
         self.write(message).await
     }
 
+    /// Writes what the client takes at once of `bytes`, and returns how many that were: mostly there is room for all, and
+    /// asking for it first costs more than trying. An error shows at the next write, which waits.
+    pub fn write_now(&self, bytes: &[u8]) -> usize {
+        let Ok(written) = self.stream.try_write(bytes) else { return 0 };
+        self.entry.progress();
+        written
+    }
+
     /// Writes all of `bytes`. Not cancel safe: a cancelled call may have written part, the connection must be closed.
-    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
-        // Mostly there is room, and then asking for it first costs more than trying.
-        if let Ok(written) = self.stream.try_write(bytes) {
-            self.entry.progress();
-            bytes = bytes.get(written..).unwrap_or_default();
-        }
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let written = self.write_now(bytes);
+        self.write_rest(bytes.get(written..).unwrap_or_default()).await
+    }
+
+    /// As [`Client::write`], after [`Client::write_now`] has taken what it could.
+    pub async fn write_rest(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         while !bytes.is_empty() {
             match self.stream.write(bytes).await {
                 Ok(0) | Err(_) => return Err(End::gone()),
@@ -353,51 +370,95 @@ impl Client {
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, End>> {
         loop {
-            let mut input = self.next_buffer();
-            let limit = self.listener.shared.limits.message_max;
-            let room = self.large.as_ref().map_or(BUFFER_LEN, |large| large.bytes);
-            match Header::peek(input.unread(), Side::Client, limit) {
-                Ok(Some(header)) if input.len() >= header.length => {
-                    self.input = Some(input);
-                    if let Some(since) = self.header_since.take() {
-                        self.listener.member.metrics.clients.header_read.observe(since.elapsed());
-                    }
-                    return Poll::Ready(Ok(Progress::Message(header)));
-                }
-                Ok(Some(header)) if header.length > room && input.len() >= room => {
-                    self.input = Some(input);
-                    return Poll::Ready(Ok(Progress::NeedsRoom(header.length)));
-                }
-                Ok(Some(header)) => input.reserve(header.length.min(room)),
-                Ok(None) => {
-                    if !input.is_empty() && self.header_since.is_none() {
-                        self.header_since = Some(Instant::now());
-                    }
-                    input.reserve(HEADER_LEN);
-                }
-                // The first bytes of a TLS handshake: a record of type 22, version 3.
-                Err(_) if input.unread().starts_with(&[0x16, 0x03]) => {
-                    let what = "client speaks TLS, which torana does not offer: connect without it";
-                    return Poll::Ready(Err(End::because(EndReason::ProtocolError, what)));
-                }
-                Err(error) => return Poll::Ready(Err(End::protocol(error))),
+            if let Some(progress) = self.progress()? {
+                return Poll::Ready(Ok(progress));
             }
-            let was_empty = input.is_empty();
-            match poll_read(&mut self.stream, cx, &mut input) {
-                Poll::Ready(Ok(0)) if was_empty => return Poll::Ready(Err(End::clean())),
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::gone())),
-                Poll::Ready(Ok(_)) => {
-                    if was_empty {
-                        self.entry.begins_message();
-                    }
-                    self.input = Some(input);
-                }
-                Poll::Pending => {
-                    self.keep(input);
-                    return Poll::Pending;
-                }
+            match self.poll_input(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Poll::Ready(Err(end)),
+                Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Whether what was read is enough to go on; if not, there is room for more of it behind.
+    fn progress(&mut self) -> Result<Option<Progress>, End> {
+        let Some(input) = &mut self.input else { return Ok(None) };
+        let limit = self.listener.shared.limits.message_max;
+        let room = self.large.as_ref().map_or(BUFFER_LEN, |large| large.bytes);
+        match Header::peek(input.unread(), Side::Client, limit) {
+            Ok(Some(header)) if input.len() >= header.length => {
+                if let Some(since) = self.header_since.take() {
+                    self.listener.member.metrics.clients.header_read.observe(since.elapsed());
+                }
+                return Ok(Some(Progress::Message(header)));
+            }
+            Ok(Some(header)) if header.length > room && input.len() >= room => {
+                return Ok(Some(Progress::NeedsRoom(header.length)));
+            }
+            Ok(Some(header)) => input.reserve(header.length.min(room)),
+            Ok(None) => {
+                self.header_since.get_or_insert_with(Instant::now);
+                input.reserve(HEADER_LEN);
+            }
+            // The first bytes of a TLS handshake: a record of type 22, version 3.
+            Err(_) if input.unread().starts_with(&[0x16, 0x03]) => {
+                let what = "client speaks TLS, which torana does not offer: connect without it";
+                return Err(End::because(EndReason::ProtocolError, what));
+            }
+            Err(error) => return Err(End::protocol(error)),
+        }
+        Ok(None)
+    }
+
+    /// Reads once, behind what there is of a message. Without any of it no buffer is held while nothing comes.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let was_empty = self.input.is_none();
+        if was_empty && self.poll_readable(cx).is_pending() {
+            if let Some(spare) = self.spare.take() {
+                self.listener.shared.buffers.give(spare);
+            }
+            return Poll::Pending;
+        }
+        let mut input = self.next_buffer();
+        match self.poll_read(cx, &mut input, was_empty) {
+            Poll::Ready(Ok(0)) if was_empty => Poll::Ready(Err(End::clean())),
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(End::gone())),
+            Poll::Ready(Ok(_)) => {
+                if was_empty {
+                    self.entry.begins_message();
+                }
+                self.input = Some(input);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => {
+                self.keep(input);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether there is something to read, which may be the client's end; if not, the task is woken when there is.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.poll_readable(&self.stream, cx)
+    }
+
+    /// Reads into `buffer`: the first part of a message, or a later one, which may be one of very many.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        is_first: bool,
+    ) -> Poll<io::Result<usize>> {
+        self.watch.forget();
+        let read = match is_first {
+            true => socket::poll_read(&self.stream, cx, buffer.space()),
+            false => socket::poll_read_more(&mut self.stream, cx, buffer.space()),
+        };
+        if let Poll::Ready(Ok(n)) = read {
+            buffer.filled(n);
+        }
+        read
     }
 
     /// Waits for more memory for a request of `length` bytes that fills what it has. That time is not the client's: it
@@ -430,18 +491,5 @@ impl Client {
             true => self.listener.shared.buffers.give(input),
             false => self.input = Some(input),
         }
-    }
-}
-
-fn poll_read(stream: &mut TcpStream, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
-    let mut space = ReadBuf::new(buffer.space());
-    match Pin::new(stream).poll_read(cx, &mut space) {
-        Poll::Ready(Ok(())) => {
-            let n = space.filled().len();
-            buffer.filled(n);
-            Poll::Ready(Ok(n))
-        }
-        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-        Poll::Pending => Poll::Pending,
     }
 }

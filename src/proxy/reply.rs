@@ -67,23 +67,21 @@ pub enum Arrival {
 /// than server connections. `carried` is what an announced further reply may have left behind.
 ///
 /// Cancelled half-way the connection must be closed: part of a reply may have been read.
-pub async fn receive(
-    client: &mut Client,
-    server: &mut Checkout,
+// No `async fn`: another layer would keep its arguments twice in every session.
+pub fn receive<'a>(
+    client: &'a mut Client,
+    server: &'a mut Checkout,
     expected: i32,
-    mut carried: Option<Buffer>,
-) -> Result<Arrival, ReplyError> {
-    if carried.is_none() {
-        carried = client.take_spare();
-    }
-    std::future::poll_fn(|cx| {
+    carried: Option<Buffer>,
+) -> impl Future<Output = Result<Arrival, ReplyError>> + 'a {
+    let mut carried = carried.or_else(|| client.take_spare());
+    std::future::poll_fn(move |cx| {
         let buffers = &client.listener.shared.buffers;
         if let Poll::Ready(reply) = poll_reply(server, buffers, expected, &mut carried, cx) {
             return Poll::Ready(reply.map(Arrival::Reply));
         }
         client.poll_gone(cx).map(|()| Ok(Arrival::ClientGone(carried.take())))
     })
-    .await
 }
 
 /// One attempt at reading the reply to `expected` into `carried`.
@@ -94,8 +92,8 @@ pub fn poll_reply(
     carried: &mut Option<Buffer>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Reply, ReplyError>> {
+    let mut buffer = carried.take().unwrap_or_else(|| buffers.take());
     loop {
-        let mut buffer = carried.take().unwrap_or_else(|| buffers.take());
         match Header::peek(buffer.unread(), Side::Server, MESSAGE_MAX)? {
             Some(header) if buffer.len() >= header.length || buffer.space().is_empty() => {
                 return Poll::Ready(check(header, buffer, expected));
@@ -103,12 +101,9 @@ pub fn poll_reply(
             Some(_) => {}
             None => buffer.reserve(HEADER_LEN),
         }
-        match server.poll_read(cx, buffer.space()) {
+        match server.poll_read_first(cx, buffer.space()) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(ReplyError::Closed)),
-            Poll::Ready(Ok(n)) => {
-                buffer.filled(n);
-                *carried = Some(buffer);
-            }
+            Poll::Ready(Ok(n)) => buffer.filled(n),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
             Poll::Pending => {
                 *carried = Some(buffer);

@@ -1,15 +1,15 @@
 //! One TCP connection to a mongod, after its handshake.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustix::net::RecvFlags;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Duration;
 
 use crate::pool;
+use crate::socket;
 
 /// A connection idle for longer is looked at with a system call before use. Below that the event loop has just
 /// seen it, and the call would cost as much as a read for nothing.
@@ -66,14 +66,15 @@ impl ServerConnection {
         }
     }
 
-    /// Reads into `buf`; 0 bytes read mean that the server closed the connection. Cancel safe.
+    /// Reads into `buf` the first part of a reply; 0 bytes read mean that the server closed the connection. Cancel safe.
+    #[inline]
+    pub fn poll_read_first(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        socket::poll_read(&self.stream, cx, buf)
+    }
+
+    /// Reads on into `buf`; otherwise as [`poll_read_first`](Self::poll_read_first).
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buf = ReadBuf::new(buf);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(buf.filled().len())),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
-        }
+        socket::poll_read_more(&mut self.stream, cx, buf)
     }
 
     fn nothing_to_read(&self) -> bool {
@@ -87,11 +88,11 @@ impl pool::Connection for ServerConnection {
     fn is_broken(&mut self, idle: Duration) -> bool {
         // No system call while the event loop has reported nothing. What it has reported may be left over from a
         // read that filled its buffer: then only a read can tell.
-        let nothing_seen = matches!(
-            self.stream.try_read(&mut [0; 1]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock
-        );
-        !nothing_seen || (idle >= LOOK_AFTER && !self.nothing_to_read())
+        let something_seen = socket::is_readable(&self.stream) && {
+            let read = self.stream.try_read(&mut [0; 1]);
+            !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        };
+        something_seen || (idle >= LOOK_AFTER && !self.nothing_to_read())
     }
 }
 
