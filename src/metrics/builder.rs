@@ -86,6 +86,11 @@ impl Builder {
         Builder { owner, lanes: Arc::new(Lanes::new()), made: Vec::new() }
     }
 
+    /// Where the owner's counters and histograms are counted.
+    pub fn lanes(&self) -> Arc<Lanes> {
+        self.lanes.clone()
+    }
+
     /// All that was made, to be registered as one.
     pub fn finish(self) -> Group {
         Group(self.made.into())

@@ -56,6 +56,11 @@ impl Counter {
         self.lanes.add([(self.at, count)]);
     }
 
+    /// Its cell, for counting several at once.
+    pub(super) fn cell(&self) -> usize {
+        self.at
+    }
+
     /// What was counted so far.
     pub fn get(&self) -> u64 {
         self.lanes.sum(self.at)
@@ -78,6 +83,11 @@ impl Durations {
     #[inline]
     pub fn observe(&self, took: Duration) {
         observe(&self.lanes, self.at, took);
+    }
+
+    /// What recording `took` adds to which cells, for counting several at once.
+    pub(super) fn cells(&self, took: Duration) -> [(usize, u64); 2] {
+        observed(self.at, took)
     }
 
     /// How many durations were recorded.
@@ -130,10 +140,16 @@ impl Collector for One<Durations> {
 /// Records `took` in the cells from `at` on.
 #[inline]
 pub(super) fn observe(lanes: &Lanes, at: usize, took: Duration) {
+    lanes.add(observed(at, took));
+}
+
+/// What recording `took` in the cells from `at` on adds to which.
+#[inline]
+fn observed(at: usize, took: Duration) -> [(usize, u64); 2] {
     let ns = took.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(took.subsec_nanos()));
     // Most are short: the first bounds decide.
     let bucket = BOUNDS_NS.iter().position(|bound| ns <= *bound).unwrap_or(BOUNDS_NS.len());
-    lanes.add([(at + bucket, 1), (at + SUM, ns)]);
+    [(at + bucket, 1), (at + SUM, ns)]
 }
 
 /// How many durations the cells from `at` on hold.

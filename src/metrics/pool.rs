@@ -1,10 +1,14 @@
 //! Connections to a member, and what becomes of exchanges whose client left.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use prometheus::IntGauge;
 
 use super::builder::Builder;
 use super::counts::{Counter, Durations};
 use super::labels::{CloseReason, OrphanEnd};
+use super::lanes::Lanes;
 use super::table::Counters;
 
 /// The pool of connections to one member.
@@ -59,9 +63,18 @@ pub struct PoolMetrics {
     pub awaiting_limit: IntGauge,
     /// Rounds of awaiting operations sent with a short time, for want of permits.
     pub sliced_rounds: Counter,
+    /// Where the counters and histograms are counted: several at once cost little more than one.
+    lanes: Arc<Lanes>,
 }
 
 impl PoolMetrics {
+    /// Counts a checkout that was served after `waited`.
+    #[inline]
+    pub fn checked_out(&self, waited: Duration) {
+        let [bucket, sum] = self.acquire.cells(waited);
+        self.lanes.add([bucket, sum, (self.acquired.cell(), 1)]);
+    }
+
     pub(super) fn new(b: &mut Builder) -> PoolMetrics {
         PoolMetrics {
             size: b.gauge("torana_pool_connections", "Server connections, those being made included"),
@@ -96,6 +109,7 @@ impl PoolMetrics {
                 "torana_pool_sliced_rounds_total",
                 "Short rounds of awaiting operations without a permit",
             ),
+            lanes: b.lanes(),
         }
     }
 }

@@ -43,7 +43,13 @@ impl<L: Label> Counters<L> {
     /// Adds `count`.
     #[inline]
     pub fn inc_by(&self, value: L, count: u64) {
-        self.lanes.add([(self.at + value.index(), count)]);
+        self.lanes.add([(self.cell(value), count)]);
+    }
+
+    /// The cell of `value`, for counting several at once.
+    #[inline]
+    pub(super) fn cell(&self, value: L) -> usize {
+        self.at + value.index()
     }
 
     /// What was counted so far.

@@ -1,8 +1,11 @@
 //! Messages and operations that pass.
 
+use std::sync::Arc;
+
 use super::builder::Builder;
 use super::counts::{Counter, Durations};
 use super::labels::{Direction, Observed, Outcome, TaggedKind};
+use super::lanes::Lanes;
 use super::table::{Counters, Histograms};
 use crate::command::Command;
 
@@ -46,9 +49,35 @@ pub struct TrafficMetrics {
     pub server_received_bytes: Counter,
     /// Bytes written to the server.
     pub server_sent_bytes: Counter,
+    /// Where all of these are counted: several at once cost little more than one.
+    lanes: Arc<Lanes>,
 }
 
 impl TrafficMetrics {
+    /// Counts a request of `length` bytes that was read from a client.
+    #[inline]
+    pub fn request_read(&self, length: usize, has_reply: bool) {
+        let requests = if has_reply { &self.requests_with_reply } else { &self.requests_without_reply };
+        self.lanes.add([(self.client_received_bytes.cell(), length as u64), (requests.cell(), 1)]);
+    }
+
+    /// Counts a request of `length` bytes that was written to the server.
+    #[inline]
+    pub fn request_sent(&self, length: usize) {
+        let forwarded = self.forwarded.cell(Direction::Request);
+        self.lanes.add([(self.server_sent_bytes.cell(), length as u64), (forwarded, 1)]);
+    }
+
+    /// Counts a reply of `length` bytes that goes from the server to a client.
+    #[inline]
+    pub fn reply_passed(&self, length: usize) {
+        self.lanes.add([
+            (self.server_received_bytes.cell(), length as u64),
+            (self.client_sent_bytes.cell(), length as u64),
+            (self.forwarded.cell(Direction::Reply), 1),
+        ]);
+    }
+
     pub(super) fn new(builder: &mut Builder) -> TrafficMetrics {
         TrafficMetrics {
             requests_with_reply: builder
@@ -103,6 +132,7 @@ impl TrafficMetrics {
                 .counter("torana_server_received_bytes_total", "Bytes read from the server"),
             server_sent_bytes: builder
                 .counter("torana_server_sent_bytes_total", "Bytes written to the server"),
+            lanes: builder.lanes(),
         }
     }
 }

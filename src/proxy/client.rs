@@ -169,6 +169,12 @@ impl Client {
         self.input.as_ref().map_or(&[], Buffer::unread)
     }
 
+    /// The bytes of `request`, the current one.
+    pub fn request_bytes(&self, request: &Request) -> &[u8] {
+        let message = self.message();
+        message.get(..request.header.length).unwrap_or(message)
+    }
+
     /// As [`Client::message`], for patching the header.
     pub fn message_mut(&mut self) -> &mut [u8] {
         self.input.as_mut().map_or(&mut [], Buffer::unread_mut)

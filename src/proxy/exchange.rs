@@ -25,7 +25,7 @@ use super::stream::stream;
 use super::transactions::Step;
 use super::turn;
 use crate::command::Kind;
-use crate::metrics::{Direction, EndReason, Outcome};
+use crate::metrics::{EndReason, Outcome};
 use crate::pool::{CheckoutError, Class, CloseReason};
 use crate::wire::Header;
 
@@ -43,33 +43,50 @@ pub fn forward<'a>(
     forward_as(at, client, request, lane(at, request))
 }
 
-/// As [`forward`], in the queue of `lane`.
-pub async fn forward_as(
-    at: &Listener,
-    client: &mut Client,
-    request: &Request,
+/// As [`forward`], in the queue of `lane`. To be awaited at once: it may hold a connection already.
+pub fn forward_as<'a>(
+    at: &'a Listener,
+    client: &'a mut Client,
+    request: &'a Request,
     lane: Lane,
-) -> Result<(), End> {
-    let Some(mut server) = acquire(at, client, request, lane).await? else {
-        return Ok(());
-    };
-    let id = send(at, client, &mut server, request).await?;
-    client.entry.enter(request.phase());
-    match receive(client, &mut server, id, None).await {
-        Ok(Arrival::Reply(reply)) => {
-            let took = reply.arrived.saturating_duration_since(server.since());
-            if request.route == Route::GetMore && took >= awaiting::SEEN_WAITING {
-                awaiting::seen_waiting(at, request, &reply);
+) -> impl Future<Output = Result<(), End>> {
+    let idle = idle(client, &lane);
+    async move {
+        let mut server = match idle {
+            Some(server) => server,
+            None => match wait(at, client, request, lane).await? {
+                Some(server) => server,
+                None => return Ok(()),
+            },
+        };
+        let (id, taken) = send_now(at, client, &mut server, request);
+        if taken < request.header.length {
+            // Boxed, as it is rare and would make every session larger.
+            Box::pin(send_rest(at, client, &mut server, request, taken)).await?;
+        }
+        sent(at, client, request);
+        client.entry.enter(request.phase());
+        match receive(client, &mut server, id, None).await {
+            Ok(Arrival::Reply(reply)) => {
+                note_latency(at, &server, request, &reply);
+                deliver(at, client, server, request, reply, true).await
             }
-            at.member.metrics.traffic.server_latency.observe(request.command, took);
-            deliver(at, client, server, request, reply, true).await
+            Ok(Arrival::ClientGone(partial)) => {
+                orphan::adopt(at, server, request, id, partial);
+                Err(abandoned(at, request))
+            }
+            Err(error) => Err(server_failed(at, client, server, request, &error)),
         }
-        Ok(Arrival::ClientGone(partial)) => {
-            orphan::adopt(at, server, request, id, partial);
-            Err(abandoned(at, request))
-        }
-        Err(error) => Err(server_failed(at, client, server, request, &error)),
     }
+}
+
+/// Takes note of how long the server took for the first reply.
+fn note_latency(at: &Listener, server: &Checkout, request: &Request, reply: &Reply) {
+    let took = reply.arrived.saturating_duration_since(server.since());
+    if request.route == Route::GetMore && took >= awaiting::SEEN_WAITING {
+        awaiting::seen_waiting(at, request, reply);
+    }
+    at.member.metrics.traffic.server_latency.observe(request.command, took);
 }
 
 /// The queue that a request stands in.
@@ -100,34 +117,51 @@ pub async fn acquire(
     request: &Request,
     lane: Lane,
 ) -> Result<Option<Checkout>, End> {
-    let pool = &client.pool;
-    let at_once = match &lane {
-        Lane::Ordinary => pool.try_check_out(Class::Ordinary),
-        Lane::Relief => pool.try_check_out(Class::Relief),
+    match idle(client, &lane) {
+        Some(server) => Ok(Some(server)),
+        None => wait(at, client, request, lane).await,
+    }
+}
+
+/// A connection that nobody uses or waits for, if there is one.
+fn idle(client: &Client, lane: &Lane) -> Option<Checkout> {
+    match lane {
+        Lane::Ordinary => client.pool.try_check_out(Class::Ordinary),
+        Lane::Relief => client.pool.try_check_out(Class::Relief),
         Lane::Awaiting(_) => None,
-    };
-    if at_once.is_some() {
-        return Ok(at_once);
     }
+}
+
+/// Waits for a connection. `None`: the client has been told that there is none in time.
+fn wait<'a>(
+    at: &'a Listener,
+    client: &'a mut Client,
+    request: &'a Request,
+    lane: Lane,
+) -> impl Future<Output = Result<Option<Checkout>, End>> {
     let pool = client.pool.pool.clone();
-    if let Some(id) = request.transaction.filter(|_| request.in_transaction) {
-        at.member.set.transactions.waits(&id, &at.member, &mut client.transactions);
-    }
-    client.entry.enter(Phase::Queueing);
-    client.wants_reply = request.has_reply() && request.route != Route::FailPoint;
-    let deadline = request.deadline();
-    let waited = match lane {
-        Lane::Ordinary | Lane::Relief => {
-            let class = if matches!(lane, Lane::Relief) { Class::Relief } else { Class::Ordinary };
-            or_gone(client, std::pin::pin!(pool.check_out(class, deadline))).await
+    async move {
+        if let Some(id) = request.transaction.filter(|_| request.in_transaction) {
+            at.member.set.transactions.waits(&id, &at.member, &mut client.transactions);
         }
-        // Boxed, as it is rare and would make every session larger.
-        Lane::Awaiting(permit) => or_gone(client, Box::pin(pool.check_out_awaiting(permit, deadline))).await,
-    };
-    match waited {
-        Some(Ok(server)) => Ok(Some(server)),
-        Some(Err(error)) => Box::pin(not_acquired(at, client, request, error)).await.map(|()| None),
-        None => Err(abandoned(at, request)),
+        client.entry.enter(Phase::Queueing);
+        client.wants_reply = request.has_reply() && request.route != Route::FailPoint;
+        let deadline = request.deadline();
+        let waited = match lane {
+            Lane::Ordinary | Lane::Relief => {
+                let class = if matches!(lane, Lane::Relief) { Class::Relief } else { Class::Ordinary };
+                or_gone(client, std::pin::pin!(pool.check_out(class, deadline))).await
+            }
+            // Boxed, as it is rare and would make every session larger.
+            Lane::Awaiting(permit) => {
+                or_gone(client, Box::pin(pool.check_out_awaiting(permit, deadline))).await
+            }
+        };
+        match waited {
+            Some(Ok(server)) => Ok(Some(server)),
+            Some(Err(error)) => Box::pin(not_acquired(at, client, request, error)).await.map(|()| None),
+            None => Err(abandoned(at, request)),
+        }
     }
 }
 
@@ -171,11 +205,21 @@ pub async fn send(
     server: &mut Checkout,
     request: &Request,
 ) -> Result<i32, End> {
+    let (id, taken) = send_now(at, client, server, request);
+    if taken < request.header.length {
+        send_rest(at, client, server, request, taken).await?;
+    }
+    sent(at, client, request);
+    Ok(id)
+}
+
+/// Writes what the server takes at once of the request, mostly all. Returns the number that the reply must name, and how
+/// many bytes were taken.
+fn send_now(at: &Listener, client: &mut Client, server: &mut Checkout, request: &Request) -> (i32, usize) {
     if request.in_transaction {
         note_statement(at, client, request);
     }
     client.entry.enter(Phase::Sending);
-    let length = request.header.length;
     let id = match request.has_checksum() {
         // The checksum covers the header, so both stay as the client made them.
         true => request.header.request_id,
@@ -185,29 +229,36 @@ pub async fn send(
             id
         }
     };
-    let message = client.message();
-    let message = message.get(..length).unwrap_or(message);
-    // Mostly the server takes all of it at once.
-    let written = match message.get(server.write_now(message)..) {
-        Some(rest) if !rest.is_empty() => Box::pin(send_rest(client, server, rest)).await,
-        _ => Ok(()),
-    };
-    let traffic = &at.member.metrics.traffic;
-    traffic.server_sent_bytes.inc_by(length as u64);
-    traffic.forwarded.inc(Direction::Request);
-    client.sent(length);
-    written.map(|()| id).map_err(|error| {
-        if client.has_left() {
-            return abandoned(at, request);
-        }
-        traffic.operations.inc((request.command, Outcome::Error));
-        notice::connection_failed(at, &client.pool, server.generation(), Some(&error));
-        End::server(format!("writing to {}: {error}", at.member.name))
-    })
+    (id, server.write_now(client.request_bytes(request)))
 }
 
-/// Writes what the server did not take at once. Ends when the client has left: half a request never runs.
-async fn send_rest(client: &Client, server: &mut Checkout, mut rest: &[u8]) -> io::Result<()> {
+/// The server has the request.
+fn sent(at: &Listener, client: &mut Client, request: &Request) {
+    at.member.metrics.traffic.request_sent(request.header.length);
+    client.sent(request.header.length);
+}
+
+/// Writes what the server did not take at once of the request: all but the first `taken` bytes.
+async fn send_rest(
+    at: &Listener,
+    client: &mut Client,
+    server: &mut Checkout,
+    request: &Request,
+    taken: usize,
+) -> Result<(), End> {
+    let rest = client.request_bytes(request).get(taken..).unwrap_or_default();
+    let Err(error) = write_rest(client, server, rest).await else { return Ok(()) };
+    sent(at, client, request);
+    if client.has_left() {
+        return Err(abandoned(at, request));
+    }
+    at.member.metrics.traffic.operations.inc((request.command, Outcome::Error));
+    notice::connection_failed(at, &client.pool, server.generation(), Some(&error));
+    Err(End::server(format!("writing to {}: {error}", at.member.name)))
+}
+
+/// Ends when the client has left: half a request never runs.
+async fn write_rest(client: &Client, server: &mut Checkout, mut rest: &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         tokio::select! {
             biased;
@@ -257,7 +308,10 @@ pub async fn deliver(
         }
     }
     turn::to_send().await;
-    client.write(reply.bytes()).await?;
+    let taken = client.write_now(reply.bytes());
+    if taken < reply.bytes().len() {
+        client.write_rest(&reply.bytes()[taken..]).await?;
+    }
     passed_on(at, client, request, reply);
     Ok(())
 }
@@ -279,10 +333,7 @@ pub fn passed_on(at: &Listener, client: &mut Client, request: &Request, reply: R
 
 /// Counts a reply that is passed on.
 pub fn count_reply(at: &Listener, reply: &Reply) {
-    let traffic = &at.member.metrics.traffic;
-    traffic.server_received_bytes.inc_by(reply.header.length as u64);
-    traffic.client_sent_bytes.inc_by(reply.header.length as u64);
-    traffic.forwarded.inc(Direction::Reply);
+    at.member.metrics.traffic.reply_passed(reply.header.length);
 }
 
 /// The connection broke in the middle of a reply.

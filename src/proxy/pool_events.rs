@@ -24,8 +24,7 @@ pub struct Observer {
 
 impl PoolEvents for Observer {
     fn checked_out(&self, waited: Duration) {
-        self.metrics.pool.acquire.observe(waited);
-        self.metrics.pool.acquired.inc();
+        self.metrics.pool.checked_out(waited);
     }
 
     fn checkout_failed(&self, error: &CheckoutError) {

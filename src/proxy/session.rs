@@ -42,7 +42,7 @@ async fn serve(at: &Listener, client: &mut Client) -> End {
             Ok(request) => request,
             Err(error) => return Box::pin(refuse::malformed(client, header, error)).await,
         };
-        count(at, &request);
+        at.member.metrics.traffic.request_read(request.header.length, request.has_reply());
         client.choose_pool();
         turn::to_send().await;
         let refused = at.shared.registry.is_draining() && !continues(at, &request);
@@ -92,15 +92,6 @@ async fn dispatch(at: &Listener, client: &mut Client, request: Request) -> Resul
             notice::sessions_ended(at, client, request);
             exchange::forward(at, client, request).await
         }
-    }
-}
-
-fn count(at: &Listener, request: &Request) {
-    let traffic = &at.member.metrics.traffic;
-    traffic.client_received_bytes.inc_by(request.header.length as u64);
-    match request.has_reply() {
-        true => traffic.requests_with_reply.inc(),
-        false => traffic.requests_without_reply.inc(),
     }
 }
 
