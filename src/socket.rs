@@ -156,7 +156,8 @@ mod tests {
         let (stream, mut peer) = pair().await;
         let mut watch = Watch::default();
         for text in ["first", "second"] {
-            poll_fn(|cx| Poll::Ready(assert!(watch.poll_readable(&stream, cx).is_pending()))).await;
+            let pending = poll_fn(|cx| Poll::Ready(watch.poll_readable(&stream, cx).is_pending())).await;
+            assert!(pending);
             assert!(watch.is_set);
             peer.write_all(text.as_bytes()).await.unwrap();
             poll_fn(|cx| watch.poll_readable(&stream, cx)).await.unwrap();
