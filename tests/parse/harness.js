@@ -1,5 +1,15 @@
 // Runs steps against one Parse Server and prints one JSON line for each: every response that it got, normalised.
 'use strict';
+
+// A connection for each request, the SDK's too: one that is kept may be closed by the server, as idle, at the moment that the
+// next request is sent on it, which then ends in "fetch failed".
+const fetchKept = globalThis.fetch;
+globalThis.fetch = (url, options = {}) => {
+  const headers = new Headers(options.headers);
+  headers.set('connection', 'close');
+  return fetchKept(url, { ...options, headers });
+};
+
 const Parse = require('parse/node');
 
 const KEYS = { application: 'torana', rest: 'rest', javascript: 'javascript', master: 'master' };
@@ -130,7 +140,7 @@ async function run(parts, context) {
     try {
       record.result = await limited(action(context));
     } catch (error) {
-      record.failed = { type: error.constructor.name, code: error.code, message: error.message };
+      record.failed = { type: error.constructor.name, code: error.code ?? error.cause?.code, message: error.message };
     }
     // A result that is a response printed already would say the same twice.
     if (context.responses.some((response) => response.body === record.result)) delete record.result;
