@@ -91,7 +91,7 @@ fn one(
         }
         client.act(act, number).with_context(|| format!("client {index}"))?;
         let ended = Instant::now();
-        if began >= opens && ended < opens + window {
+        if ended >= opens && ended < opens + window {
             latencies.saturating_record((ended - began).as_nanos() as u64);
         }
         // A stride of its own: clients meet on an object now and then, as users do.

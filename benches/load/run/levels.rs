@@ -50,16 +50,15 @@ struct Stage<'a> {
     registers: Arc<Registers>,
 }
 
-/// The comparison.
-pub(super) fn run(rig: &Rig) -> Result<Vec<Grid>> {
+/// The comparison. Each table is printed when it is complete.
+pub(super) fn run(rig: &Rig) -> Result<()> {
     let stage = Stage::new(rig)?;
-    let mut tables = vec![stage.healthy()?];
-    tables.push(stage.parse()?);
-    tables.push(stage.untagged()?);
-    tables.push(stage.secondaries()?);
-    tables.push(stage.frozen()?);
-    tables.push(stage.nodes()?);
-    Ok(tables)
+    for table in
+        [Stage::healthy, Stage::frozen, Stage::secondaries, Stage::untagged, Stage::parse, Stage::nodes]
+    {
+        println!("{}", table(&stage)?.markdown());
+    }
+    Ok(())
 }
 
 fn four(title: &str) -> Grid {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::report::{Grid, KINDS, Kind, Table};
+use crate::report::{KINDS, Kind, Table};
 
 /// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -163,7 +163,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         let rig = rig::Rig::new(RunArgs { pool_max, ..args.clone() })?;
         let tables = match scenario {
             Scenario::Levels => {
-                levels::run(&rig)?.iter().map(Grid::markdown).for_each(|table| println!("{table}"));
+                levels::run(&rig)?;
                 continue;
             }
             Scenario::Null => throughput::null(&rig)?,
