@@ -82,6 +82,7 @@
 //! `tests/horizon_model`. `deploy/test` runs them all, `deploy/soak NAME` the long ones, `deploy/bench` the benchmarks.
 
 pub mod admin;
+pub mod capture;
 pub mod cli;
 pub mod command;
 pub mod config;

@@ -25,8 +25,13 @@ const fn table() -> [u32; 256] {
 
 /// CRC-32C (Castagnoli) of `bytes`.
 pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc32c_of([bytes])
+}
+
+/// CRC-32C of `parts`, one behind the other.
+pub fn crc32c_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u32 {
     let step = |crc: u32, &byte: &u8| (crc >> 8) ^ TABLE[((crc ^ u32::from(byte)) & 0xff) as usize];
-    !bytes.iter().fold(!0u32, step)
+    !parts.into_iter().flatten().fold(!0u32, step)
 }
 
 /// Whether the last four bytes of `message` are the CRC-32C of those before them.

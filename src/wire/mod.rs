@@ -14,7 +14,7 @@ mod op_query;
 mod op_reply;
 mod opcode;
 
-pub use checksum::{checksum_matches, crc32c, write_checksum};
+pub use checksum::{checksum_matches, crc32c, crc32c_of, write_checksum};
 pub use error::{Side, WireError};
 pub use header::{HEADER_LEN, Header, MESSAGE_MAX};
 pub use op_msg::{MsgFlags, OpMsg, OpMsgBuilder, Section, Sections};
