@@ -51,6 +51,9 @@ fn reads_of_a_member_that_is_behind_are_counted_and_a_request_can_ask_for_more()
         assert_eq!(value(&get(&mut reader, None)), Some(0), "observed, not changed");
     }
     assert_eq!(counted(&torana, "behind"), before + 10.0);
+    let of_collection = |outcome| torana.metric("torana_collection_reads_total", &["app.seen", outcome]);
+    assert_eq!(of_collection("behind"), counted(&torana, "behind"));
+    assert_eq!(of_collection("current"), counted(&torana, "current"));
     // What a request asks for holds for that request.
     put(&mut writer, 2);
     assert_eq!(value(&get(&mut torana.client_of(&primary), Some("torana:causal"))), Some(2));

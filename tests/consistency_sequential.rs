@@ -221,6 +221,42 @@ fn a_cursor_of_a_read_that_went_elsewhere_goes_on() {
         }
         assert_eq!(count, 41);
     }
+    assert!(stage.toranas[0].metric("torana_collection_reads_total", &["app.many", "passed_over"]) >= 2.0);
+}
+
+/// One that is elsewhere is ended where it is; one that is not, where its client is.
+#[test]
+fn a_cursor_of_a_read_that_went_elsewhere_can_be_killed() {
+    let stage = Stage::new();
+    let mut writer = stage.primary(0);
+    let documents = |ids: std::ops::Range<i32>| ids.map(|id| doc! { "_id": id }).collect::<Vec<_>>();
+    put(&mut writer, "many", 0);
+    let mut reader = stage.secondary(0);
+    assert_eq!(get(&mut reader, "many"), Some(0));
+    for collection in ["many", "plain"] {
+        writer.run("app", doc! { "insert": collection, "documents": documents(10..50) });
+    }
+    wait_until("the secondary has it", SOON, || {
+        get(&mut reader, "plain").is_none() && {
+            let reply =
+                reader.run("app", doc! { "count": "plain", "$readPreference": { "mode": "secondary" } });
+            reply.get_i32("n").unwrap() == 40
+        }
+    });
+    stage.freeze("alwaysOn");
+    writer.run("app", doc! { "insert": "many", "documents": documents(50..60) });
+    let mut open = |collection: &str| {
+        let find = doc! { "find": collection, "batchSize": 10, "$readPreference": { "mode": "secondary" } };
+        let reply = reader.run("app", find);
+        reply.get_document("cursor").unwrap().get_i64("id").unwrap()
+    };
+    let (away, home) = (open("many"), open("plain"));
+    for (collection, id) in [("many", away), ("plain", home)] {
+        let reply = reader.run("app", doc! { "killCursors": collection, "cursors": [id] });
+        assert_eq!(reply.get_array("cursorsKilled").unwrap(), &vec![id.into()], "{reply}");
+        let more = reader.command("app", doc! { "getMore": id, "collection": collection });
+        assert_eq!(more.get_i32("code").unwrap(), 43, "{more}");
+    }
 }
 
 /// A collection that was made anew, one that is capped: reads as of a time are refused there, and clients do not see it.

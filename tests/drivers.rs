@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use bson::{Bson, Document, doc};
 use support::parts::part;
 use support::ports::Ports;
 use support::process::Process;
@@ -45,6 +46,19 @@ fn text(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|stream| String::from_utf8_lossy(stream).into_owned()).concat()
 }
 
+/// Whether what a member says of another in `replSetGetStatus` stays: it has heard of it since the election.
+fn is_settled(member: &Document) -> bool {
+    let number = |document: &Document, key| match document.get(key) {
+        Some(Bson::Int32(number)) => i64::from(*number),
+        Some(Bson::Int64(number)) => *number,
+        _ => 0,
+    };
+    let has_term = member.get_document("optime").is_ok_and(|time| number(time, "t") > 0);
+    let is_primary = member.get_str("stateStr").is_ok_and(|state| state == "PRIMARY");
+    let has_source = is_primary || member.get_str("syncSourceHost").is_ok_and(|host| !host.is_empty());
+    has_term && has_source && number(member, "configTerm") > 0
+}
+
 /// Each of `drivers` prints the same through torana as directly.
 fn print_the_same(version: Version, drivers: &[&str]) {
     // An election of its own accord, on a machine that is busy otherwise, would be a difference.
@@ -55,6 +69,12 @@ fn print_the_same(version: Version, drivers: &[&str]) {
         (0..set.hosts().len()).all(|member| {
             let hello = set.client(member).hello();
             hello.get_document("lastWrite").is_ok_and(|last| last.contains_key("majorityOpTime"))
+        })
+    });
+    wait_until("every member knows how far the others are", Duration::from_secs(60), || {
+        (0..set.hosts().len()).all(|member| {
+            let status = set.client(member).run("admin", doc! { "replSetGetStatus": 1 });
+            status.get_array("members").unwrap().iter().all(|other| is_settled(other.as_document().unwrap()))
         })
     });
     let torana = Torana::serve(set.uri()).start();

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::times::cluster_time;
 use crate::config::Level;
+use crate::metrics::{CollectionCounts, CollectionMetrics, CollectionRead};
 
 /// Collections with a floor of their own. For one more the lowest that nobody uses goes into the floor that all share,
 /// which only makes reads wait for more, and for no more than that.
@@ -34,6 +35,7 @@ pub struct Floors {
     highest: Floor,
     /// The newest `$clusterTime` that came with a floor, signature included.
     cluster_time: Mutex<(u64, Vec<u8>)>,
+    metrics: Arc<CollectionMetrics>,
 }
 
 /// By the collection's name.
@@ -47,15 +49,19 @@ struct Collections {
 
 /// A time that only rises: a BSON timestamp as one number; 0 if nobody was told anything.
 #[derive(Debug, Default)]
-struct Floor(AtomicU64);
+struct Floor {
+    time: AtomicU64,
+    /// The reads of its collection.
+    reads: CollectionCounts,
+}
 
 impl Floor {
     fn get(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.time.load(Ordering::Acquire)
     }
 
     fn raise(&self, time: u64) {
-        self.0.fetch_max(time, Ordering::AcqRel);
+        self.time.fetch_max(time, Ordering::AcqRel);
     }
 }
 
@@ -137,12 +143,22 @@ impl Touched {
         }
     }
 
+    /// Counts a read of these.
+    pub fn count(&self, read: CollectionRead) {
+        self.each().for_each(|floor| floor.reads.inc(read));
+    }
+
     fn each(&self) -> impl Iterator<Item = &Arc<Floor>> {
         self.first.iter().chain(&self.others)
     }
 }
 
 impl Floors {
+    /// Nobody was told anything yet; the reads of its collections are counted in `metrics`.
+    pub fn counted_in(metrics: Arc<CollectionMetrics>) -> Floors {
+        Floors { metrics, ..Floors::default() }
+    }
+
     /// Adds `database.collection`, whose level is `level`, to `touched`.
     pub fn touch(&self, database: &[u8], collection: &[u8], level: Level, touched: &mut Touched) {
         if touched.every || database.len() + 1 + collection.len() > NAME_MAX {
@@ -167,7 +183,8 @@ impl Floors {
             return self.shared.clone();
         }
         known.count += 1;
-        let floor = Arc::new(Floor::default());
+        let reads = self.metrics.of(database, collection);
+        let floor = Arc::new(Floor { reads, ..Floor::default() });
         let database = known.databases.entry(database.into()).or_default();
         database.insert(collection.into(), floor.clone());
         floor

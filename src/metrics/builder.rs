@@ -65,7 +65,7 @@ impl Family {
     }
 }
 
-fn pair(name: &str, text: &str) -> LabelPair {
+pub(super) fn pair(name: &str, text: &str) -> LabelPair {
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
     pair.set_value(text.to_owned());

@@ -218,6 +218,16 @@ labels! {
         Behind = "behind",
     }
 
+    /// What a read of a tagged collection was found to be.
+    CollectionRead "outcome" {
+        /// The member that was asked answered, and had everything that anyone had been told of.
+        Current = "current",
+        /// It had not, and answered: the collection is only observed.
+        Behind = "behind",
+        /// It had not, and another member answered in its place.
+        PassedOver = "passed_over",
+    }
+
     /// How an attempt at writing a set's horizon ended.
     HorizonWrite "outcome" {
         /// The register says what was to be published.

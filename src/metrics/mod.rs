@@ -11,6 +11,7 @@
 mod age;
 mod builder;
 mod client;
+mod collections;
 mod counts;
 mod horizon;
 mod labels;
@@ -32,11 +33,12 @@ use tracing::error;
 
 pub use age::Age;
 pub use client::ClientMetrics;
+pub use collections::{CollectionCounts, CollectionMetrics};
 pub use counts::{Counter, Durations};
 pub use horizon::HorizonMetrics;
 pub use labels::{
-    CloseReason, Direction, EndReason, HorizonWrite, Label, MemberState, Observed, OrphanEnd, Outcome,
-    TaggedKind, TaggedLevel,
+    CloseReason, CollectionRead, Direction, EndReason, HorizonWrite, Label, MemberState, Observed, OrphanEnd,
+    Outcome, TaggedKind, TaggedLevel,
 };
 pub use member::MemberMetrics;
 pub use pool::{OrphanMetrics, PoolMetrics};
@@ -87,6 +89,13 @@ impl Metrics {
         let metrics = Arc::new(HorizonMetrics::new(set));
         self.register(metrics.group());
         metrics
+    }
+
+    /// The reads of `set`'s tagged collections. Called once for each set.
+    pub fn collections(&self, set: &str) -> Arc<CollectionMetrics> {
+        let (counted, group) = collections::of_set(set);
+        self.register(group);
+        counted
     }
 
     /// Takes the series of a member that is gone out of what is rendered. Whoever still holds its handles may go on

@@ -1,9 +1,10 @@
 //! What torana learns from replies that pass: the rare ones, off the hot path.
 
 use std::io;
+use std::sync::Arc;
 
 use super::client::Client;
-use super::context::{Listener, Pool};
+use super::context::{Listener, Member, Pool};
 use super::reply::Reply;
 use super::request::{Request, unwrapped};
 use super::verdict;
@@ -69,15 +70,28 @@ pub fn transaction_ended(at: &Listener, client: &mut Client, request: &Request) 
     }
 }
 
-/// A client asks the member to end cursors: whatever comes of it, none of them is awaited any more.
-pub fn cursors_killed(at: &Listener, client: &Client, request: &Request) {
-    if at.member.cursors.is_empty() {
-        return;
+/// A client asks the member to end cursors: whatever comes of it, none of them is awaited any more. Another member is
+/// to be asked in its place if that has them all.
+pub fn cursors_killed(at: &Listener, client: &Client, request: &Request) -> Option<Arc<Member>> {
+    let Member { cursors, joins, .. } = &*at.member;
+    if cursors.is_empty() && !joins.is_used() {
+        return None;
     }
     let body = client.message().get(request.body_at..request.header.length).unwrap_or_default();
     let listed = find(unwrapped(body), "cursors").and_then(|list| list.value.as_document());
-    let ids = elements(listed.unwrap_or_default()).map_while(Result::ok).filter_map(|id| id.value.as_i64());
-    ids.for_each(|id| at.member.cursors.closed(id));
+    let ids =
+        || elements(listed.unwrap_or_default()).map_while(Result::ok).filter_map(|id| id.value.as_i64());
+    let elsewhere = |id| joins.of(id).and_then(|opened| opened.elsewhere?.upgrade());
+    let mut members = ids().map(elsewhere);
+    let first = members.next().flatten();
+    let has_all =
+        |first: &Arc<Member>| members.all(|member| member.is_some_and(|member| Arc::ptr_eq(&member, first)));
+    let other = first.filter(has_all);
+    ids().for_each(|id| {
+        cursors.closed(id);
+        joins.closed(id);
+    });
+    other
 }
 
 /// A client asks the member to end sessions, and with them their transactions: those that the request names, or all.

@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant, sleep};
 use super::client::Client;
 use super::context::{Checkout, Listener, Member, Set};
 use super::end::End;
+use super::exchange;
 use super::pools::PoolUse;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, ReplyError, receive};
@@ -299,17 +300,33 @@ pub async fn receive_away(
     server: &mut Checkout,
     id: i32,
 ) -> Result<Arrival, ReplyError> {
-    let hello = &at.member.monitored.hello;
-    let mut receiving = pin!(receive(client, server, id, None));
+    while_answering(&at.member, receive(client, server, id, None)).await.unwrap_or(Err(ReplyError::Closed))
+}
+
+/// Passes a request on to `member`, which is not the client's own, as it came.
+pub async fn forward_away(
+    at: &Listener,
+    client: &mut Client,
+    request: &Request,
+    member: Arc<Member>,
+) -> Result<(), End> {
+    let away = Away::to(at, client, member.clone());
+    let done = while_answering(&member, exchange::forward(&away.listener, client, request)).await;
+    away.back(client);
+    done.unwrap_or_else(|| Err(End::server(format!("{} does not answer any more", member.name))))
+}
+
+/// What `work` comes to; `None` if the monitors lose `member` before, and the work is broken off.
+async fn while_answering<T>(member: &Member, work: impl Future<Output = T>) -> Option<T> {
+    let hello = &member.monitored.hello;
+    let mut work = pin!(work);
     loop {
         let mut changed = pin!(hello.changed());
         changed.as_mut().enable();
-        if hello.latest().is_none() {
-            return Err(ReplyError::Closed);
-        }
+        hello.latest()?;
         tokio::select! {
             biased;
-            received = &mut receiving => return received,
+            done = &mut work => return Some(done),
             () = changed => {}
         }
     }

@@ -14,6 +14,7 @@ use super::legacy;
 use super::local;
 use super::names::{self, Edit};
 use super::notice;
+use super::published;
 use super::refuse;
 use super::request::{Request, Route};
 use super::tagged;
@@ -84,10 +85,10 @@ async fn dispatch(at: &Listener, client: &mut Client, request: Request) -> Resul
         Route::FailPoint => fail_points::configure(at, client, request).await,
         Route::WhatsMyUri => names::exchange(at, client, request, Some(Edit::Client), false).await,
         Route::LegacyWrite | Route::LastError => legacy::run(at, client, request).await,
-        Route::EndsCursors => {
-            notice::cursors_killed(at, client, request);
-            exchange::forward(at, client, request).await
-        }
+        Route::EndsCursors => match notice::cursors_killed(at, client, request) {
+            Some(member) => published::forward_away(at, client, request, member).await,
+            None => exchange::forward(at, client, request).await,
+        },
         Route::EndsSessions => {
             notice::sessions_ended(at, client, request);
             exchange::forward(at, client, request).await

@@ -95,7 +95,7 @@ impl SetRunner {
             reaping: Reaping::default(),
             topology,
             tags,
-            floors: Floors::default(),
+            floors: Floors::counted_in(metrics.collections(&config.name)),
             horizon,
             served: ArcSwap::default(),
             _keeper: keeper,

@@ -25,7 +25,7 @@ use super::unasked;
 use crate::config::{Level, TagError};
 use crate::consistency::{Edit, Role, Times, Touched, edit, is_metadata, joined};
 use crate::doc::{BsonType, cut_element, document_length, find, front_elements};
-use crate::metrics::{EndReason, Observed, TaggedKind, TaggedLevel};
+use crate::metrics::{CollectionRead, EndReason, Observed, TaggedKind, TaggedLevel};
 use crate::pool::CloseReason;
 use crate::rewrite::{CommandError, ErrorCode, Labels};
 use crate::wire::{Header, MESSAGE_MAX, Opcode, read_i64};
@@ -583,6 +583,7 @@ impl Exchange<'_> {
         let is_behind = applied < floors.floor(&plan.touched);
         let outcome = if is_behind { Observed::Behind } else { Observed::Current };
         at.member.metrics.traffic.observed.inc(outcome);
+        plan.touched.count(if is_behind { CollectionRead::Behind } else { CollectionRead::Current });
     }
 
     /// Takes note of what the reply reveals: the time that has to be told of before it is passed on.
@@ -605,6 +606,9 @@ impl Exchange<'_> {
         };
         at.member.metrics.traffic.tagged.inc((kind, level));
         let is_away = !std::ptr::eq(at, home);
+        if plan.act == Act::Read && !times.failed {
+            plan.touched.count(if is_away { CollectionRead::PassedOver } else { CollectionRead::Current });
+        }
         let is_known = plan.joins || self.is_snapshot() || is_away;
         let opens_cursor = matches!(request.command.name(), "find" | "aggregate");
         match (cursor, request.cursor_id) {
