@@ -7,13 +7,15 @@ use crate::config::{Level, Tag};
 /// The tags of one replica set.
 #[derive(Debug, Default)]
 pub struct Tags {
-    databases: HashMap<Box<[u8]>, OfDatabase>,
+    /// Sorted by name: there are few, and this is asked for every message.
+    databases: Vec<(Box<[u8]>, OfDatabase)>,
     highest: Level,
 }
 
 #[derive(Debug, Default)]
 struct OfDatabase {
-    exact: HashMap<Box<[u8]>, Level>,
+    /// Sorted by name.
+    exact: Vec<(Box<[u8]>, Level)>,
     /// The longest first.
     prefixes: Vec<(Box<[u8]>, Level)>,
 }
@@ -26,7 +28,10 @@ impl Tags {
             let database = databases.entry(pattern.database.as_bytes().into()).or_default();
             let name: Box<[u8]> = pattern.collection.as_bytes().into();
             if !pattern.is_prefix {
-                database.exact.insert(name, *level);
+                match database.exact.binary_search_by(|(known, _)| known.cmp(&name)) {
+                    Ok(found) => database.exact[found].1 = *level,
+                    Err(place) => database.exact.insert(place, (name, *level)),
+                }
                 continue;
             }
             database.prefixes.retain(|(prefix, _)| *prefix != name);
@@ -34,6 +39,8 @@ impl Tags {
             database.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         }
         let highest = tags.iter().map(|tag| tag.level).max().unwrap_or_default();
+        let mut databases: Vec<_> = databases.into_iter().collect();
+        databases.sort_by(|(one, _), (other, _)| one.cmp(other));
         Tags { databases, highest }
     }
 
@@ -45,9 +52,12 @@ impl Tags {
 
     /// The level of `database.collection`.
     pub fn level(&self, database: &[u8], collection: &[u8]) -> Level {
-        let Some(tags) = self.databases.get(database) else { return Level::Default };
-        if let Some(level) = tags.exact.get(collection) {
-            return *level;
+        let Some(tags) = self.of(database) else { return Level::Default };
+        if let Ok(found) = tags.exact.binary_search_by(|(name, _)| name.as_ref().cmp(collection)) {
+            return tags.exact[found].1;
+        }
+        if tags.prefixes.is_empty() {
+            return Level::Default;
         }
         // A pattern does not mean the server's own collections, nor commands on the database as a whole.
         let is_own =
@@ -66,7 +76,12 @@ impl Tags {
 
     /// Whether any collection of `database` may have a level.
     pub fn mention(&self, database: &[u8]) -> bool {
-        self.databases.contains_key(database)
+        self.of(database).is_some()
+    }
+
+    fn of(&self, database: &[u8]) -> Option<&OfDatabase> {
+        let found = self.databases.binary_search_by(|(name, _)| name.as_ref().cmp(database)).ok()?;
+        self.databases.get(found).map(|(_, tags)| tags)
     }
 }
 

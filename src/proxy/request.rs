@@ -85,6 +85,31 @@ pub struct Request {
     pub is_command: bool,
     /// Where its command document begins in the message, bytes.
     pub body_at: usize,
+    /// An OP_MSG's `$db`, and the first value of its command: mostly the collection.
+    pub(super) named: [Span; 2],
+}
+
+/// A place in a message; none if its length is 0.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Span {
+    at: u32,
+    length: u16,
+}
+
+impl Span {
+    /// Where `part`, which is a view into `whole`, stands there.
+    fn of(part: &[u8], whole: &[u8]) -> Span {
+        let at = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+        match (u32::try_from(at), u16::try_from(part.len())) {
+            (Ok(at), Ok(length)) => Span { at, length },
+            _ => Span::default(),
+        }
+    }
+
+    fn in_message(self, message: &[u8]) -> Option<&[u8]> {
+        let at = self.at as usize;
+        message.get(at..at + usize::from(self.length)).filter(|part| !part.is_empty())
+    }
 }
 
 /// Why a request is refused before anything is done with it.
@@ -146,6 +171,8 @@ impl Request {
         let mut request = Self::command(header, &fields, parsed.body, received);
         request.flags = parsed.flags.0;
         request.body_at = parsed.body_at;
+        request.named =
+            [fields.database, fields.collection.unwrap_or_default()].map(|name| Span::of(name, message));
         let is_own = matches!(request.route, Route::Hello | Route::Local | Route::FailPoint);
         if parsed.flags.more_to_come() && !is_own {
             request.route = Route::NoReply;
@@ -197,6 +224,7 @@ impl Request {
             cursor_id: None,
             is_command: false,
             body_at: 0,
+            named: [Span::default(); 2],
         }
     }
 
@@ -235,6 +263,25 @@ impl Request {
             is_command: true,
             ..Self::legacy(header, fields.command, route, received)
         }
+    }
+
+    /// The database and the collection that it names, if it is of those commands that name one collection, in their first
+    /// field; of others nothing. `message` is the request as it was read.
+    pub fn names_one<'m>(&self, message: &'m [u8]) -> Option<(&'m [u8], &'m [u8])> {
+        let names_one = matches!(
+            self.command.name(),
+            "find"
+                | "insert"
+                | "update"
+                | "delete"
+                | "findAndModify"
+                | "findandmodify"
+                | "count"
+                | "distinct"
+        );
+        let [database, collection] = self.named;
+        let database = database.in_message(message).filter(|_| names_one)?;
+        Some((database, collection.in_message(message)?))
     }
 
     /// Whether the client expects an answer.

@@ -132,12 +132,24 @@ pub fn plan(at: &Listener, client: &Client, request: &Request) -> Option<Box<Pla
     if at.member.set.tags.is_empty() && !continues_some {
         return None;
     }
+    if is_plainly_untagged(at, client, request) {
+        return None;
+    }
     let continues = request.cursor_id.and_then(|id| at.member.joins.of(id));
     let (act, touched) = act(at, client, request, continues.as_ref())?;
     let is_join =
         request.command.name() == "aggregate" && (touched.is_many() || !names_tagged(at, client, request));
     let joins = is_join || asked_for(command(client, request)).is_some();
     Some(Box::new(Plan { act, touched, joins, continues }))
+}
+
+/// Whether no level has a say in it, as far as one look can tell: most collections have none.
+fn is_plainly_untagged(at: &Listener, client: &Client, request: &Request) -> bool {
+    let names = || request.names_one(client.message());
+    !request.in_transaction
+        && names().is_some_and(|(database, collection)| {
+            at.member.set.tags.now().level(database, collection) == Level::Default
+        })
 }
 
 fn act(

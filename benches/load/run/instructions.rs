@@ -12,7 +12,7 @@ use super::rig::{DOCUMENTS, Rig, Subject};
 use super::throughput::run_clean;
 use crate::generate::Plan;
 use crate::report::{Kind, Table};
-use crate::workload::Op;
+use crate::workload::{DATABASE, Op};
 
 /// Counts for each number of clients.
 pub(super) fn run(rig: &Rig) -> Result<Vec<Table>> {
@@ -20,9 +20,18 @@ pub(super) fn run(rig: &Rig) -> Result<Vec<Table>> {
     for clients in rig.args.clients_or(&[1, 16, 64]) {
         let mut table = Table::new(format!("null server, find, {clients} clients"));
         for kind in rig.args.kinds().into_iter().filter(|kind| *kind != Kind::Direct) {
-            let count = measure(rig, kind, clients)?;
+            let count = measure(rig, kind, clients, false)?;
             progress(0, kind, &format!("{clients} clients, {count:.0} instructions"));
             table.record("instructions an operation", kind, count);
+        }
+        if rig.args.kinds().contains(&Kind::Torana) {
+            let count = measure(rig, Kind::Torana, clients, true)?;
+            progress(
+                0,
+                Kind::Torana,
+                &format!("{clients} clients, tags configured, {count:.0} instructions"),
+            );
+            table.record("the same where another collection is tagged", Kind::Torana, count);
         }
         tables.push(table);
     }
@@ -30,9 +39,9 @@ pub(super) fn run(rig: &Rig) -> Result<Vec<Table>> {
 }
 
 /// One round: under valgrind no second one says anything new.
-fn measure(rig: &Rig, kind: Kind, clients: usize) -> Result<f64> {
+fn measure(rig: &Rig, kind: Kind, clients: usize, is_tagged: bool) -> Result<f64> {
     let server = rig.null_servers(1)?.remove(0);
-    let folder = Scratch::new(&format!("callgrind-{clients}-{}", kind as u8))?;
+    let folder = Scratch::new(&format!("callgrind-{clients}-{}-{is_tagged}", kind as u8))?;
     let out = folder.path().join("out");
     let rig = rig.under(vec![
         "valgrind".to_owned(),
@@ -41,7 +50,10 @@ fn measure(rig: &Rig, kind: Kind, clients: usize) -> Result<f64> {
         "--instr-atstart=no".to_owned(),
         format!("--callgrind-out-file={}", out.display()),
     ]);
-    let subject = rig.subject(kind, std::slice::from_ref(&server))?;
+    let subject = match is_tagged {
+        true => rig.torana(&[server.address], &["--tag", &format!("{DATABASE}.other=causal")])?,
+        false => rig.subject(kind, std::slice::from_ref(&server))?,
+    };
     let pid = subject.pid().context("no proxy")?;
     // Connections are made and caches of the code filled before anything counts.
     load(&rig, &subject, clients)?;
