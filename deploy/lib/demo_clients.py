@@ -6,15 +6,18 @@ chapter of their own at the end of CHAPTERS.
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections import Counter
 
@@ -29,6 +32,11 @@ BESIDE_THE_POOL = 3
 FAILOVER_SECONDS = 12
 LEVEL_ROUNDS = 10
 PARSE_ROUNDS = 30
+TRAFFIC_SECONDS = 10
+TRAFFIC_CLIENTS = 4
+REPLAY_SPEED = 10
+REPORT_LINES = 40
+PASSWORD = "open sesame, and do not write it down"
 ESTABLISHED = "01"
 SHOWN_METRICS = [
     "torana_clients_accepted_total",
@@ -60,6 +68,8 @@ class Stand:
         self.member_of = dict(word.split("->") for word in words if "->" in word)
         self.uri, self.admin, self.pid = arguments.uri, arguments.admin, arguments.pid
         self.pool_max, self.mongosh, self.parse = arguments.pool_max, arguments.mongosh, arguments.parse
+        self.torana, self.target = arguments.torana, arguments.target
+        self.capture, self.report = arguments.capture, arguments.report
 
     def client(self, **options):
         return pymongo.MongoClient(self.uri, **options)
@@ -73,7 +83,7 @@ class Stand:
     def metric(self, family, **labels):
         """A family's sum over the series that have these labels."""
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
-        return sum(value for series, value in self.metrics().items() if series.startswith(family + "{") and all(text in series for text in wanted))
+        return sum(value for series, value in self.metrics().items() if (series + "{").startswith(family + "{") and all(text in series for text in wanted))
 
     def connections(self):
         """Established connections of torana's process: (from clients to listeners, to members), each by address."""
@@ -234,14 +244,7 @@ def levels(stand):
 def parse(stand):
     """Parse Server, unmodified, reads from secondaries, of which one stands still: the class GameScore is tagged `sequential`."""
 
-    def rest(method, path, body=None):
-        request = urllib.request.Request(f"{stand.parse}/{path}", method=method, data=json.dumps(body).encode() if body else None)
-        for header, value in (("Application-Id", "demo"), ("Master-Key", "demo")):
-            request.add_header(f"X-Parse-{header}", value)
-        request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-
+    rest = functools.partial(ask_parse, stand)
     behind = stand.metric("torana_observed_reads_total", outcome="behind")
     made = {name: rest("POST", f"classes/{name}", {"score": 0})["objectId"] for name in ("Untagged", "GameScore")}
     has_all = lambda secondary: all(secondary.parse[name].find_one({"_id": made[name]}) for name in made)
@@ -260,6 +263,79 @@ def parse(stand):
     check(seen["Untagged"]["stale"] > 0, "reads of the class without a level were stale")
     check(seen["GameScore"]["fresh"] == PARSE_ROUNDS, "no read of GameScore was")
     check(behind >= seen["Untagged"]["stale"], "torana counted them")
+
+
+def ask_parse(stand, method, path, body=None):
+    request = urllib.request.Request(f"{stand.parse}/{path}", method=method, data=json.dumps(body).encode() if body else None)
+    for header, value in (("Application-Id", "demo"), ("Master-Key", "demo")):
+        request.add_header(f"X-Parse-{header}", value)
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def traffic(stand):
+    """Parse's traffic is captured, and replayed against another server ten times as fast."""
+    with stand.client() as source, pymongo.MongoClient(stand.target) as target:
+        copy_database(source.parse, target.parse)
+    command = [stand.torana, "record", "--admin", stand.admin, "--out", stand.capture, "--replies", "digests"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as recording:
+        try:
+            wait_for(lambda: stand.metric("torana_capture_recording") == 1, "the recording has begun")
+            asked, token = use_parse(stand)
+        finally:
+            recording.send_signal(signal.SIGINT)
+            said = "".join(recording.communicate(timeout=60))
+    check(recording.returncode == 0, f"torana record ended in order{'' if recording.returncode == 0 else ': ' + said}")
+    kept = subprocess.run([stand.torana, "capture", "cat", stand.capture], capture_output=True, text=True, timeout=120)
+    print(f"  {asked} requests to Parse Server; {kept.stdout.count(chr(10))} records of what it asked its database, and was told")
+    check(kept.returncode == 0 and "GameScore" in kept.stdout, f"the capture can be read{kept.stderr}")
+    secrets = PASSWORD in kept.stdout or token in kept.stdout or re.search(r"\$2[aby]\$\d\d\$", kept.stdout)
+    check(not secrets, "no password, no password's hash and no session token of a user is in it")
+    figures = pathlib.Path(stand.report).with_suffix(".json")
+    command = [stand.torana, "replay", stand.capture, "--to", stand.target, "--writes", "--speed", str(REPLAY_SPEED), "--quiet"]
+    command += ["--html", stand.report, "--json", str(figures)]
+    replayed = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    print("\n".join(f"  {line}" for line in replayed.stdout.splitlines()[:REPORT_LINES]))
+    print(f"  the whole report: {stand.report}")
+    check(replayed.returncode == 0, f"the replay ran{'' if replayed.returncode == 0 else ': ' + replayed.stderr}")
+    check(pathlib.Path(stand.report).exists() and figures.exists(), "its report was written")
+
+
+def copy_database(source, target):
+    """What a restored backup would be."""
+    for name in source.list_collection_names():
+        documents = list(source[name].find())
+        if documents:
+            target[name].insert_many(documents)
+        for index, keys in source[name].index_information().items():
+            if index != "_id_":
+                options = {key: value for key, value in keys.items() if key in ("unique", "sparse", "expireAfterSeconds")}
+                target[name].create_index(keys["key"], name=index, **options)
+
+
+def use_parse(stand):
+    """Users sign up and log in, objects are made, changed and asked for: the number of requests, and a session's token."""
+    asked = Counter()
+    rest = functools.partial(ask_parse, stand)
+    rest("POST", "users", {"username": "demo", "password": PASSWORD})
+    token = rest("POST", "login", {"username": "demo", "password": PASSWORD})["sessionToken"]
+
+    def play(number):
+        stop = time.monotonic() + TRAFFIC_SECONDS
+        while time.monotonic() < stop:
+            made = rest("POST", "classes/GameScore", {"score": number, "player": f"player {number}"})["objectId"]
+            rest("PUT", f"classes/GameScore/{made}", {"score": {"__op": "Increment", "amount": 1}})
+            rest("GET", f"classes/GameScore/{made}")
+            rest("GET", "classes/GameScore?" + urllib.parse.urlencode({"where": json.dumps({"player": f"player {number}"}), "limit": 10}))
+            asked[number] += 4
+
+    threads = [threading.Thread(target=play, args=(number,)) for number in range(TRAFFIC_CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(asked.values()) + 2, token
 
 
 def wait_for(holds, what):
@@ -281,12 +357,12 @@ def metrics(stand):
     check(all(sums.get(family) for family in SHOWN_METRICS), "none of these is 0")
 
 
-CHAPTERS = [members, pooling, shell, failover, levels, parse, metrics]
+CHAPTERS = [members, pooling, shell, failover, levels, parse, metrics, traffic]
 
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("ready", "uri", "admin", "mongosh", "parse"):
+    for name in ("ready", "uri", "admin", "mongosh", "parse", "torana", "target", "capture", "report"):
         parser.add_argument(f"--{name}", required=True)
     for name in ("pid", "pool-max"):
         parser.add_argument(f"--{name}", required=True, type=int)

@@ -4,6 +4,7 @@
 #   stand_begin                  a folder of its own; whatever is started here ends with the script
 #   stand_set [COUNT]            COUNT (3) mongods and one replSetInitiate: STAND_MEMBERS, STAND_MEMBER_PIDS, STAND_SET_URI
 #                                (STAND_ELECTION_MS, exported: the election time-out, 5000)
+#   stand_target                 a set of one, which nothing stands in front of: STAND_TARGET_URI
 #   stand_zookeeper              one ZooKeeper server: STAND_ZOOKEEPER
 #   stand_parse URI              Parse Server on a database: STAND_PARSE
 #   stand_torana [ARGUMENT...]   torana, built for release, in front: STAND_READY, STAND_URI, STAND_ADMIN, STAND_TORANA_PID
@@ -74,6 +75,15 @@ stand_set() {
     list="$(IFS=,; printf %s "${STAND_MEMBERS[*]}")"
     STAND_SET_URI="mongodb://$list/?replicaSet=rs0"
     step "starting a replica set on $list" "$TORANA_PY_CURRENT" "$TORANA_REPO/deploy/lib/initiate.py" "${STAND_MEMBERS[@]}"
+}
+
+stand_target() {
+    stand_ports 1
+    mkdir -p "$STAND/data-target"
+    stand_start target "$TORANA_MONGOD_60" --replSet rs0 --bind_ip 127.0.0.1 --port "$STAND_PORT" --dbpath "$STAND/data-target" \
+        --nounixsocket --oplogSize 256 --wiredTigerCacheSizeGB 0.25
+    STAND_TARGET_URI="mongodb://127.0.0.1:$STAND_PORT/?replicaSet=rs0"
+    step "starting another set on 127.0.0.1:$STAND_PORT" "$TORANA_PY_CURRENT" "$TORANA_REPO/deploy/lib/initiate.py" "127.0.0.1:$STAND_PORT"
 }
 
 stand_zookeeper() {

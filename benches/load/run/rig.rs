@@ -221,7 +221,9 @@ impl Rig {
         let port = free_ports(1)?;
         let data = Scratch::new(&format!("parse-{port}"))?;
         let program = parse.join("node_modules/parse-server/bin/parse-server");
-        let mut args = text(&[&program.display().to_string()]);
+        // The option of that name comes too late for its log, which would stand in the current folder.
+        let logs = format!("PARSE_SERVER_LOGS_FOLDER={}", data.path().display());
+        let mut args = text(&[&logs, &node.display().to_string(), &program.display().to_string()]);
         args.extend(text(&["--appId", "bench", "--masterKey", "bench", "--databaseURI", uri]));
         args.extend(text(&[
             "--host",
@@ -232,8 +234,7 @@ impl Rig {
             "true",
         ]));
         args.extend(text(&["--serverURL", &format!("http://{}/parse", local(port)), "--silent"]));
-        args.extend(text(&["--logsFolder", &data.path().display().to_string()]));
-        let process = Process::start("Parse Server", node, &args)?;
+        let process = Process::start("Parse Server", Path::new("/usr/bin/env"), &args)?;
         let server = Server { process, address: local(port), _data: Some(data) };
         let deadline = Instant::now() + PRIMARY_MAX;
         let question = "GET /parse/health HTTP/1.0\r\n\r\n";
