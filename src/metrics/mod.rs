@@ -10,6 +10,7 @@
 
 mod age;
 mod builder;
+mod capture;
 mod client;
 mod counts;
 mod horizon;
@@ -31,6 +32,7 @@ use prometheus::{Registry, TextEncoder};
 use tracing::error;
 
 pub use age::Age;
+pub use capture::CaptureMetrics;
 pub use client::ClientMetrics;
 pub use counts::{Counter, Durations};
 pub use horizon::HorizonMetrics;
@@ -57,6 +59,8 @@ pub struct Metrics {
     fillers: Mutex<Vec<Filler>>,
     /// What belongs to the process as a whole.
     pub process: ProcessMetrics,
+    /// What is captured.
+    pub capture: Arc<CaptureMetrics>,
 }
 
 impl Metrics {
@@ -64,8 +68,9 @@ impl Metrics {
     pub fn new() -> Arc<Metrics> {
         let mut builder = Builder::new(&[]);
         let process = ProcessMetrics::new(&mut builder);
+        let capture = Arc::new(CaptureMetrics::new(&mut builder));
         let (members, fillers) = (Mutex::default(), Mutex::default());
-        let metrics = Metrics { registry: Registry::new(), members, fillers, process };
+        let metrics = Metrics { registry: Registry::new(), members, fillers, process, capture };
         metrics.register(builder.finish());
         Arc::new(metrics)
     }
