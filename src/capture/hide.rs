@@ -160,7 +160,7 @@ impl Hider {
         }
         let power = number.ilog2().min(62);
         let (from, to) = (self.places[power as usize], self.places[power as usize + 1]);
-        let above = u128::from(number - (1 << power)) * u128::from(to - from) >> power;
+        let above = (u128::from(number - (1 << power)) * u128::from(to - from)) >> power;
         from + above as u64
     }
 
@@ -202,7 +202,7 @@ fn places(random: impl Fn(u8) -> u64) -> [u64; 64] {
             let start = 1u64 << power;
             let extra = match power {
                 _ if power == first || power == last => 0,
-                _ => (u128::from(start) * u128::from(beyond as u64) >> 10) as u64,
+                _ => ((u128::from(start) * u128::from(beyond)) >> 10) as u64,
             };
             places[usize::from(power)] = start + extra;
             beyond = (beyond + random(power) % 60).min(1000);
