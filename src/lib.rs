@@ -40,7 +40,9 @@
 //!    `tagged.rs` (about a collection with a consistency level: edited to what the level needs, and the collection's
 //!    floor raised before anyone is told of the outcome; `published.rs` has what is shared with other toranas: the
 //!    set's horizon, proven and published).
-//! 6. A client that leaves in the middle hands its exchange to `orphan.rs`. `transactions.rs` knows which
+//! 6. What the client asked and was told goes to the capture that is being recorded, if one is: `tap.rs` takes it where
+//!    it is read and where it is written, `capturing.rs` begins and ends recordings, [`capture`] does the rest.
+//! 7. A client that leaves in the middle hands its exchange to `orphan.rs`. `transactions.rs` knows which
 //!    transactions are open, and who is left that could end them; `reaper.rs` ends the others.
 //!
 //! # Where things live
@@ -59,7 +61,8 @@
 //! | [`server`] | one connection to a mongod | clients |
 //! | [`rewrite`] | names in replies and requests, hello, error documents | sockets, clocks |
 //! | [`proxy`] | all of the above put together | |
-//! | [`metrics`], [`admin`] | families resolved once; `/metrics`, `/healthz`, `/readyz` | sockets of clients |
+//! | [`capture`] | traffic in files: their format, what is secret, the thread that writes | sockets, members |
+//! | [`metrics`], [`admin`] | families resolved once; `/metrics`, `/healthz`, `/readyz`, `/capture` | sockets of clients |
 //!
 //! Arrows point one way: `wire` and `doc` import nothing of ours, `proxy` imports everything, `cli` only starts it.
 //!

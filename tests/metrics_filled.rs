@@ -14,6 +14,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use support::fake_hello;
 use support::fake_server::name_of;
 use support::message::{EXHAUST_ALLOWED, MORE_TO_COME, OP_MSG, op_msg};
+use support::scratch::Scratch;
 use support::{FakeServer, Monitoring, RawClient, Section, Then, Torana, torana_with, wait_until};
 
 /// Families that may stay at zero here: none can be added without a reason. These need a real set, most of them
@@ -48,6 +49,7 @@ struct Stage {
     /// Requests with `hold: true` are answered once this is set.
     go: Arc<AtomicBool>,
     seen: BTreeSet<String>,
+    _captures: Scratch,
 }
 
 impl Stage {
@@ -69,8 +71,10 @@ impl Stage {
                 _ => peer.ok(request),
             }
         });
-        let torana = torana_with(&fake.uri(), BOUNDS);
-        Stage { fake, torana, go, seen: BTreeSet::new() }
+        let captures = Scratch::new("captures");
+        let capture = format!("[capture]\nfolder = \"{}\"\nquota = \"2MiB\"\n", captures.path().display());
+        let torana = torana_with(&fake.uri(), &(BOUNDS.to_owned() + &capture));
+        Stage { fake, torana, go, seen: BTreeSet::new(), _captures: captures }
     }
 
     fn client(&self) -> RawClient {
@@ -118,6 +122,7 @@ impl Stage {
 fn no_family_stays_at_zero_once_everything_has_happened() {
     let mut stage = Stage::start();
     messages(&mut stage);
+    capturing(&mut stage);
     waiting(&mut stage);
     awaiting(&mut stage);
     leaving(&mut stage);
@@ -148,6 +153,26 @@ fn messages(stage: &mut Stage) {
     let known = doc! { "processId": fake_hello::process(), "counter": 1i64 };
     client.send_command("admin", doc! { "hello": 1, "topologyVersion": known, "maxAwaitTimeMS": 2_000 });
     stage.wait_metric("torana_hellos_waiting");
+}
+
+/// A request that is too long to be captured, and one that is more than the quota.
+fn capturing(stage: &mut Stage) {
+    let mut client = stage.client();
+    wait_until("captured bytes wait to be written", SOON, || {
+        client.run("test", doc! { "ping": 1 });
+        stage.torana.metric("torana_capture_queue_bytes", &[]) > 0.0
+    });
+    client.run("test", doc! { "ping": 1 });
+    stage.look();
+    stage.wait_metric("torana_capture_written_bytes_total");
+    stage.wait_metric("torana_capture_records_total");
+    for (megabytes, metric) in
+        [(18, "torana_capture_connections_lost_total"), (4, "torana_capture_cut_short_total")]
+    {
+        let mut client = stage.client();
+        client.run("test", doc! { "insert": "c", "x": "y".repeat(megabytes << 20) });
+        stage.wait_metric(metric);
+    }
 }
 
 fn waiting(stage: &mut Stage) {

@@ -1,12 +1,14 @@
-//! The HTTP endpoint for operators: `/metrics`, `/healthz`, `/readyz`, and nothing else.
+//! The HTTP endpoint for operators: `/metrics`, `/healthz`, `/readyz`, `/capture`, and nothing else.
 //!
 //! It must never get in the way of clients: connections at once, the time of each and its header are bounded, one
-//! request is served a connection, and no request body is read. Started by the proxy beside its listeners; knows of
-//! the proxy only whether it is ready.
+//! request is served a connection, and no request body is read but an order to record. Started by the proxy beside its
+//! listeners; knows of the proxy only whether it is ready, and how captures are begun and ended.
 
+mod captures;
 mod respond;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ use tracing::{debug, warn};
 
 use crate::config::{HostPort, Limits};
 use crate::metrics::Metrics;
+
+pub use captures::{CaptureControl, Controlled, TOML};
 
 /// Pause after a failed accept: the usual reason is that descriptors have run out, and trying again at once would
 /// burn a core until one is free.
@@ -43,6 +47,7 @@ pub struct BindError {
 struct Admin<R> {
     metrics: Arc<Metrics>,
     readiness: R,
+    captures: Option<Arc<dyn CaptureControl>>,
     timeout: Duration,
 }
 
@@ -53,17 +58,18 @@ pub async fn bind(address: &HostPort) -> Result<TcpListener, BindError> {
 }
 
 /// Serves until `shutdown` is done; then, or when dropped, all connections are closed. `readiness` says why torana is
-/// not ready, if it is not; it is called for each `/readyz` and must not block.
+/// not ready, if it is not; it is called for each `/readyz` and must not block. `captures` begins and ends captures.
 pub async fn serve<R>(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     readiness: R,
+    captures: Option<Arc<dyn CaptureControl>>,
     limits: &Limits,
     shutdown: impl Future<Output = ()>,
 ) where
     R: Fn() -> Result<(), String> + Send + Sync + 'static,
 {
-    let admin = Arc::new(Admin { metrics, readiness, timeout: limits.admin_timeout });
+    let admin = Arc::new(Admin { metrics, readiness, captures, timeout: limits.admin_timeout });
     let places = Arc::new(Semaphore::new(limits.admin_connections_max));
     let mut connections = JoinSet::new();
     let accepting = async {
@@ -72,10 +78,10 @@ pub async fn serve<R>(
             let Ok(place) = places.clone().acquire_owned().await else { return };
             while connections.try_join_next().is_some() {}
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let admin = admin.clone();
                     connections.spawn(async move {
-                        serve_one(stream, &admin).await;
+                        serve_one(stream, peer, &admin).await;
                         drop(place);
                     });
                 }
@@ -92,12 +98,16 @@ pub async fn serve<R>(
     }
 }
 
-async fn serve_one<R>(stream: TcpStream, admin: &Admin<R>)
+async fn serve_one<R>(stream: TcpStream, peer: SocketAddr, admin: &Admin<R>)
 where
     R: Fn() -> Result<(), String>,
 {
-    let service =
-        service_fn(|request| async move { respond::respond(&request, &admin.metrics, &admin.readiness) });
+    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| async move {
+        match request.uri().path() {
+            "/capture" => Ok(captures::respond(request, peer, admin.captures.as_deref()).await),
+            _ => respond::respond(&request, &admin.metrics, &admin.readiness),
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(admin.timeout)

@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::metrics::Metrics;
 
-const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub(super) const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Prometheus' text format.
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -21,9 +21,7 @@ pub(super) fn respond<B>(
     readiness: &impl Fn() -> Result<(), String>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD\n".to_owned());
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Ok(response);
+        return Ok(not_allowed("GET and HEAD", "GET, HEAD"));
     }
     Ok(match request.uri().path() {
         "/metrics" => text(StatusCode::OK, PROMETHEUS, metrics.render()),
@@ -32,11 +30,18 @@ pub(super) fn respond<B>(
             Ok(()) => text(StatusCode::OK, PLAIN, "ready\n".to_owned()),
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("not ready: {why}\n")),
         },
-        _ => text(StatusCode::NOT_FOUND, PLAIN, "only /metrics, /healthz and /readyz\n".to_owned()),
+        _ => text(StatusCode::NOT_FOUND, PLAIN, "only /metrics, /healthz, /readyz and /capture\n".to_owned()),
     })
 }
 
-fn text(status: StatusCode, kind: HeaderValue, body: String) -> Response<Full<Bytes>> {
+/// Only `words`, which are `methods`, can be asked for.
+pub(super) fn not_allowed(words: &str, methods: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, format!("only {words}\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+pub(super) fn text(status: StatusCode, kind: HeaderValue, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -23,7 +23,7 @@ async fn start(limits: Limits) -> Running {
         move || if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("rs0 has no member".to_owned()) };
     let served = tokio::spawn(async move {
         let shutdown = async move { drop(stopped.await) };
-        serve(listener, served_metrics, readiness, &limits, shutdown).await;
+        serve(listener, served_metrics, readiness, None, &limits, shutdown).await;
     });
     Running { address, ready, metrics, stop, served }
 }

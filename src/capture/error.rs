@@ -53,6 +53,12 @@ pub enum CaptureError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another capture is there.
+    #[error("{path} already holds a capture: give each a folder of its own")]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 impl CaptureError {

@@ -16,13 +16,7 @@ pub fn open(path: &Path) -> Result<Vec<Reader>, CaptureError> {
     if !path.is_dir() {
         return Ok(vec![Reader::open(path)?]);
     }
-    let entries = std::fs::read_dir(path).map_err(|error| CaptureError::io(path, error))?;
-    let is_capture = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.starts_with("capture-") && name.ends_with(".torana")
-    };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_capture).collect();
-    paths.sort();
+    let paths = files(path)?;
     if paths.is_empty() {
         return Err(CaptureError::Empty { path: path.to_owned() });
     }
@@ -34,4 +28,16 @@ pub fn open(path: &Path) -> Result<Vec<Reader>, CaptureError> {
         return Err(CaptureError::Damaged { path: other.path().to_owned(), at: 0, what });
     }
     Ok(readers)
+}
+
+/// The files of captures in `folder`, in the order of their numbers.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, CaptureError> {
+    let entries = std::fs::read_dir(folder).map_err(|error| CaptureError::io(folder, error))?;
+    let is_capture = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with("capture-") && name.ends_with(".torana")
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_capture).collect();
+    paths.sort();
+    Ok(paths)
 }

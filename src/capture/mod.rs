@@ -25,8 +25,8 @@
 //! | 4 | 4 | bytes of the payload, at most 64 MiB |
 //! | 8 | 4 | bytes of the records, at most 64 MiB |
 //! | 12 | 4 | number of records |
-//! | 16 | 8 | time of its first record |
-//! | 24 | 8 | time of its last record |
+//! | 16 | 8 | time of its earliest record |
+//! | 24 | 8 | time of its latest record |
 //! | 32 | 4 | CRC-32C of bytes 0 to 31 and of the payload |
 //! | 36 | | the payload: the records, one behind the other, as one zstd frame |
 //!
@@ -40,6 +40,9 @@
 //! | 8 | time: nanoseconds since the capture began, by a clock that never jumps |
 //! | *n* - 17 | by kind, see below |
 //!
+//! Records of one connection stand in the order in which things happened; those of different connections may be out of it by
+//! as long as two threads take to reach one lock.
+//!
 //! Opened: 1 byte role of the member (1 primary, 2 secondary, 0 other), then three texts (2 bytes of length each): the
 //! member, the client's address, the application (empty if it has not said one). Where a capture begins while a
 //! connection is open, the record stands before its first request.
@@ -49,10 +52,12 @@
 //!
 //! Reply: 4 bytes the number of the request; 1 byte form (0 nothing more, 1 whole, 2 digest, 3 too large to be kept);
 //! 4 bytes error code (0: ok; -1: an error without a code); 8 bytes cursor id; 4 bytes documents in the batch; 4 bytes
-//! length of the message. Then, by form: the message, or the 16 bytes of its digest ([`digest`]).
+//! length of the message. Then, by form: the message, or the 16 bytes of its digest ([`digest`]). Of an exhaust request
+//! there are several. Whatever is kept of others, of these there are facts alone: replies to commands that carry secrets,
+//! or whose replies are text; to requests that read secret fields under other names; to hellos after a connection's first.
 //!
 //! Closed: 1 byte (0 by the client in order, 1 otherwise). Lost: 1 byte, why the rest of the connection is not in the
-//! capture (1 the disk was behind, 2 no memory for a reply).
+//! capture (1 the disk was behind, 2 no memory for a message, or one longer than 17 MiB).
 //!
 //! ## Index and trailer
 //!
@@ -62,15 +67,29 @@
 //!
 //! Nothing here knows sockets or members: [`proxy`](crate::proxy) hands over what passes.
 
+pub mod asked;
 pub mod block;
 pub mod digest;
 pub mod error;
+pub mod facts;
 pub mod file;
 pub mod folder;
 pub mod head;
+mod hide;
+mod listed;
+mod queue;
 pub mod record;
+pub mod recorder;
+mod redact;
+mod scribe;
+pub mod selection;
 
+pub use asked::Asked;
 pub use error::CaptureError;
 pub use file::{Reader, Writer};
 pub use head::Head;
+pub use listed::policy;
+pub use queue::{MESSAGE_MAX, Policy, Refused};
 pub use record::{Form, Kind, Opened, Record, Reply, Request, Role};
+pub use recorder::{Recorder, Status};
+pub use selection::Selection;

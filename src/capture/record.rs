@@ -42,7 +42,7 @@ pub enum Kind<'a> {
     Reply(Reply<'a>),
     /// The connection was closed; true if by the client and in order.
     Closed(bool),
-    /// The rest of the connection is not in the capture: 1 the disk was behind, 2 no memory for a reply.
+    /// The rest of the connection is not in the capture: 1 the disk was behind, 2 no memory for a message.
     Lost(u8),
     /// A kind of a later version.
     Other(u8),

@@ -3,8 +3,10 @@
 //! Called by `main` alone. A subcommand that fails says why on standard error and ends with status 1; arguments that
 //! cannot be understood end with status 2.
 
+mod capture;
 mod check_config;
 mod descriptors;
+mod record;
 mod serve;
 mod tags;
 
@@ -40,6 +42,8 @@ enum Command {
     CheckConfig(check_config::Arguments),
     Tag(tags::TagArguments),
     Tags(tags::TagsArguments),
+    Record(Box<record::Arguments>),
+    Capture(Box<capture::Arguments>),
 }
 
 /// Does what the process's arguments say.
@@ -49,6 +53,8 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Tag(arguments) => tags::run_tag(&arguments),
         Command::Tags(arguments) => tags::run_tags(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
+        Command::Capture(arguments) => capture::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -61,7 +61,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOST")]
     advertise: Option<Host>,
 
-    /// Where to serve /metrics, /healthz and /readyz; "off" for nowhere [default: 127.0.0.1:9216]
+    /// Where to serve /metrics, /healthz, /readyz and /capture; "off" for nowhere [default: 127.0.0.1:9216]
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<Admin>,
 

@@ -6,6 +6,7 @@
 
 mod address;
 mod bounds;
+mod capture;
 mod error;
 mod groups;
 mod limits;
@@ -23,10 +24,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use address::{AddressError, Admin, Host, HostPort};
+pub use capture::{
+    CaptureConfig, CaptureLimits, Captures, CollectionPattern, Network, NetworkError, PatternError, Redact,
+    Replies, Sample, SampleError, WordError,
+};
 pub use error::{ConfigError, Problem};
 pub use limits::{Limits, MonitorLimits, PoolLimits};
 pub use tags::{Level, Pattern, Tag, TagError};
-pub use units::{UnitError, show_duration, show_size};
+pub use units::{Size, Span, UnitError, show_duration, show_size};
 pub use uri::{ConnectionString, UriError};
 pub use zookeeper::{HostsError, ZooKeeperConfig, ZooKeeperHosts, ZooKeeperLimits};
 
@@ -41,6 +46,8 @@ pub struct Config {
     pub threads: usize,
     /// Bounds of the process.
     pub limits: Limits,
+    /// What is captured.
+    pub captures: Captures,
 }
 
 /// One replica set, or one server behind a direct connection.

@@ -7,7 +7,7 @@ use super::error::{Place, Problems, did_you_mean};
 use super::limits::Limits;
 use super::schema::{File, SetSection};
 use super::sets::Defaults;
-use super::{Config, ConfigError, Flags, ports, sets};
+use super::{Config, ConfigError, Flags, SetConfig, ports, sets};
 
 /// Where the admin endpoint is found unless something else is said: on this machine only.
 const ADMIN_DEFAULT: (&str, u16) = ("127.0.0.1", 9216);
@@ -30,16 +30,19 @@ pub(super) fn resolve(file: &str, text: &str, flags: &Flags) -> Result<Config, C
     limits.apply(&parsed.limits, None, &mut problems);
     let threads = threads(parsed.threads.as_ref(), flags, &mut problems);
     let (admin, admin_place) = admin(parsed.admin.as_ref(), flags);
+    let capture = parsed.capture.clone();
     let defaults = Defaults { pool: parsed.pool.clone(), monitor: parsed.monitor.clone() };
     let sections = sections(parsed, flags, &mut problems);
     let mut resolved = sets::resolve(&sections, &defaults, flags, &mut problems);
     ports::share_out(&mut resolved, admin.as_ref().map(|admin| (admin, admin_place)), &mut problems);
-    let sets = resolved.into_iter().map(|set| set.config).collect();
-    problems.finish(Config { sets, admin, threads, limits })
+    let sets: Vec<SetConfig> = resolved.into_iter().map(|set| set.config).collect();
+    let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
+    let captures = capture.resolve(&names, &mut problems);
+    problems.finish(Config { sets, admin, threads, limits, captures })
 }
 
 /// What toml and serde say, with a suggestion if a key or value is not among those that exist.
-fn explain(message: &str) -> String {
+pub(super) fn explain(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let suggestion = quoted.next().and_then(|word| did_you_mean(word, quoted));
     let message = message.lines().collect::<Vec<_>>().join(", ");

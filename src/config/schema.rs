@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::address::{Admin, Host, HostMaybePort, HostPort};
+use super::capture::CaptureSection;
 use super::limits::{LimitsSection, MonitorSection, PoolSection};
 use super::tags::{Level, Pattern};
 use super::zookeeper::ZooKeeperSection;
@@ -27,6 +28,7 @@ pub(super) struct File {
     pub sets: Vec<Spanned<SetSection>>,
     pub admin: Option<Spanned<Admin>>,
     pub threads: Option<Spanned<usize>>,
+    pub capture: CaptureSection,
     pub limits: LimitsSection,
     pub pool: PoolSection,
     pub monitor: MonitorSection,

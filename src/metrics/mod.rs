@@ -10,6 +10,7 @@
 
 mod age;
 mod builder;
+mod capture;
 mod client;
 mod collections;
 mod counts;
@@ -32,6 +33,7 @@ use prometheus::{Registry, TextEncoder};
 use tracing::error;
 
 pub use age::Age;
+pub use capture::CaptureMetrics;
 pub use client::ClientMetrics;
 pub use collections::{CollectionCounts, CollectionMetrics};
 pub use counts::{Counter, Durations};
@@ -59,6 +61,8 @@ pub struct Metrics {
     fillers: Mutex<Vec<Filler>>,
     /// What belongs to the process as a whole.
     pub process: ProcessMetrics,
+    /// What is captured.
+    pub capture: Arc<CaptureMetrics>,
 }
 
 impl Metrics {
@@ -66,8 +70,9 @@ impl Metrics {
     pub fn new() -> Arc<Metrics> {
         let mut builder = Builder::new(&[]);
         let process = ProcessMetrics::new(&mut builder);
+        let capture = Arc::new(CaptureMetrics::new(&mut builder));
         let (members, fillers) = (Mutex::default(), Mutex::default());
-        let metrics = Metrics { registry: Registry::new(), members, fillers, process };
+        let metrics = Metrics { registry: Registry::new(), members, fillers, process, capture };
         metrics.register(builder.finish());
         Arc::new(metrics)
     }

@@ -20,6 +20,7 @@ use super::pools::PoolUse;
 use super::registry::{Entry, Phase};
 use super::request::Request;
 use super::request_memory::Room;
+use super::tap::{self, Tapping};
 use super::transactions;
 use crate::doc::document_length;
 use crate::metrics::EndReason;
@@ -68,6 +69,8 @@ pub struct Client {
     pub wants_reply: bool,
     /// What its set's horizon has to be proven after: see [`Horizon::prove`](crate::consistency::Horizon::prove).
     pub arrived: u64,
+    /// What is captured of it.
+    pub tapping: Tapping,
     next_reply_id: i32,
     /// Made by the first reply that the client is slow to take, and used again.
     timer: Option<Pin<Box<Sleep>>>,
@@ -114,6 +117,7 @@ impl Client {
             end_reason: None,
             wants_reply: true,
             arrived,
+            tapping: Tapping::default(),
             next_reply_id: 0,
             timer: None,
             header_since: None,
@@ -178,6 +182,14 @@ impl Client {
     /// As [`Client::message`], for patching the header.
     pub fn message_mut(&mut self) -> &mut [u8] {
         self.input.as_mut().map_or(&mut [], Buffer::unread_mut)
+    }
+
+    /// Captures the current request, as it was read, if there is a recording that takes it.
+    #[inline]
+    pub fn capture(&mut self, request: &Request) {
+        if self.tapping.is_due(self.listener.shared.capturing.number()) {
+            tap::request(self, request);
+        }
     }
 
     /// Puts `body` in the place of the command of `request`, an OP_MSG, and returns how long the message is then.
@@ -292,8 +304,9 @@ impl Client {
 
     /// Writes what the client takes at once of `bytes`, and returns how many that were: mostly there is room for all, and
     /// asking for it first costs more than trying. An error shows at the next write, which waits.
-    pub fn write_now(&self, bytes: &[u8]) -> usize {
+    pub fn write_now(&mut self, bytes: &[u8]) -> usize {
         let Ok(written) = self.stream.try_write(bytes) else { return 0 };
+        self.tapping.written(bytes.get(..written).unwrap_or(bytes));
         self.entry.progress();
         written
     }
@@ -309,7 +322,10 @@ impl Client {
         while !bytes.is_empty() {
             match self.stream.write(bytes).await {
                 Ok(0) | Err(_) => return Err(End::gone()),
-                Ok(n) => bytes = &bytes[n..],
+                Ok(n) => {
+                    self.tapping.written(&bytes[..n]);
+                    bytes = &bytes[n..];
+                }
             }
             self.entry.progress();
         }
@@ -324,7 +340,10 @@ impl Client {
             while written < bytes.len() {
                 match Pin::new(&mut self.stream).poll_write(cx, &bytes[written..]) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::gone())),
-                    Poll::Ready(Ok(n)) => written += n,
+                    Poll::Ready(Ok(n)) => {
+                        self.tapping.written(&bytes[written..written + n]);
+                        written += n;
+                    }
                     Poll::Pending => return self.poll_timer(cx, until).map(|()| Ok(written)),
                 }
                 self.entry.progress();
@@ -340,6 +359,7 @@ impl Client {
             match self.stream.write(bytes).await {
                 Ok(0) | Err(_) => return Err(End::gone()),
                 Ok(n) => {
+                    self.tapping.written(&bytes[..n]);
                     bytes = &bytes[n..];
                     self.slowly_taken += n;
                 }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Duration;
 
 use super::buffer::BufferPool;
+use super::capturing::Capturing;
 use super::count::Count;
 use super::cursors::AwaitingCursors;
 use super::fail_points::FailPoints;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub request_memory: RequestMemory,
     /// Memory for replies whose clients are slow to take them.
     pub reply_memory: ReplyMemory,
+    /// The capture that is being recorded.
+    pub capturing: Capturing,
 }
 
 /// One replica set.

@@ -2,6 +2,7 @@
 
 mod awaiting;
 mod buffer;
+mod capturing;
 mod client;
 mod context;
 pub mod count;
@@ -37,6 +38,7 @@ mod session;
 mod set;
 mod stream;
 mod tagged;
+mod tap;
 pub mod transactions;
 mod turn;
 mod unasked;

@@ -7,13 +7,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, interval, sleep};
 
 use super::buffer::BufferPool;
+use super::capturing::{Captures, Capturing};
 use super::context::{ReplyMemory, Set, Shared};
 use super::reaper;
 use super::registry::{Phase, PhaseLimits, Registry};
 use super::request_memory::RequestMemory;
 use super::set::SetRunner;
 use crate::admin;
-use crate::config::{Config, Limits};
+use crate::config::{CaptureConfig, Config, Limits};
 use crate::metrics::{EndReason, Metrics};
 
 /// How often a proxy that is shutting down looks whether all is done.
@@ -50,12 +51,17 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
         readiness.watch(runner.set());
         runners.push(runner);
     }
+    let sets: Vec<Arc<Set>> = runners.iter().map(SetRunner::set).collect();
+    let (counts, open) = (metrics.capture.clone(), config.captures.remote_control);
+    let captures = Captures::new(shared.clone(), sets.clone(), counts, open);
     if let Some(address) = &config.admin {
         let socket = admin::bind(address).await?;
         let check = readiness.clone();
         let (limits, metrics) = (config.limits.clone(), metrics.clone());
+        let control = Some(Arc::new(captures.clone()) as Arc<dyn admin::CaptureControl>);
         tasks.spawn(async move {
-            admin::serve(socket, metrics, move || check.check(), &limits, std::future::pending()).await;
+            let ready = move || check.check();
+            admin::serve(socket, metrics, ready, control, &limits, std::future::pending()).await;
         });
     }
     for runner in &mut runners {
@@ -65,9 +71,11 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
         }
     }
     readiness.listening();
+    if let Some(config) = &config.captures.at_start {
+        record(&captures, config).await;
+    }
     let summary: Vec<String> = runners.iter().map(SetRunner::summary).collect();
     println!("torana ready: {}", summary.join(" "));
-    let sets: Vec<Arc<Set>> = runners.iter().map(SetRunner::set).collect();
     let mut following = JoinSet::new();
     for runner in runners {
         following.spawn(runner.run());
@@ -78,14 +86,31 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     // Dropping the runners stops accepting. What else they did goes on in `drain`.
     drop(following);
     drain(&shared, &sets, config.limits.shutdown_deadline).await;
+    captures.stop().await;
     tracing::info!("all clients are closed; torana ends");
     Ok(())
+}
+
+/// Begins the capture that the configuration asks for, in a folder of its own. Clients are served with it or without.
+async fn record(captures: &Captures, config: &CaptureConfig) {
+    let now = bson::DateTime::now().try_to_rfc3339_string().unwrap_or_default();
+    let inside = now.replace([':', '.'], "-");
+    if let Err(error) = captures.start(config, Some(inside)).await {
+        tracing::error!("no traffic is captured: {error}");
+    }
 }
 
 fn show_memory(metrics: &Arc<Metrics>, shared: &Arc<Shared>) {
     let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
     let process = &metrics.process;
     process.reply_buffer_limit_bytes.set(gauge(shared.limits.reply_buffer_max));
+    let (capturing, shown) = (Arc::downgrade(shared), metrics.capture.clone());
+    metrics.fill_by(move || {
+        let Some(shared) = capturing.upgrade() else { return false };
+        shown.queue_bytes.set(gauge(shared.capturing.queue_bytes()));
+        shown.recording.set(i64::from(shared.capturing.number() != 0));
+        true
+    });
     let (shared, shown) = (Arc::downgrade(shared), process.reply_buffer_bytes.clone());
     metrics.fill_by(move || {
         shared.upgrade().inspect(|shared| shown.set(gauge(shared.reply_memory.in_use()))).is_some()
@@ -105,6 +130,7 @@ fn shared(limits: &Limits) -> Shared {
         registry: Registry::new(phases),
         request_memory: RequestMemory::new(limits.request_buffer_max, limits.message_max),
         reply_memory: ReplyMemory::new(limits.reply_buffer_max),
+        capturing: Capturing::default(),
         limits: limits.clone(),
     }
 }

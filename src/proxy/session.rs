@@ -44,6 +44,7 @@ async fn serve(at: &Listener, client: &mut Client) -> End {
             Err(error) => return Box::pin(refuse::malformed(client, header, error)).await,
         };
         at.member.metrics.traffic.request_read(request.header.length, request.has_reply());
+        client.capture(&request);
         client.choose_pool();
         turn::to_send().await;
         let refused = at.shared.registry.is_draining() && !continues(at, &request);
@@ -124,6 +125,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         let reason = self.end_reason.or_else(|| self.entry.ended()).unwrap_or(EndReason::Error);
+        self.tapping.closed(reason == EndReason::Clean);
         let clients = &self.listener.member.metrics.clients;
         clients.ended.inc(reason);
         clients.connected.dec();

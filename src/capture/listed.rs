@@ -1,0 +1,136 @@
+//! Which fields are secret, which commands are.
+
+use super::queue::Policy;
+
+/// Fields whose values never reach a file, whatever else is kept.
+pub const FIELDS: &[&str] = &[
+    // Parse's.
+    "_hashed_password",
+    "_password_history",
+    "_session_token",
+    "sessionToken",
+    "_perishable_token",
+    "_email_verify_token",
+    "authData",
+    "deviceToken",
+    // Everybody's.
+    "password",
+    "pwd",
+    "credentials",
+    "storedKey",
+    "serverKey",
+    "salt",
+    "payload",
+    // The beginning of a login inside a hello.
+    "speculativeAuthenticate",
+    // The server's own words about values: what a schema did not allow, and commands that were too long to be shown.
+    "consideredValue",
+    "consideredValues",
+    "$truncated",
+    "truncatedObj",
+];
+
+/// A field that begins so is secret, too: one for each service that Parse's users log in with.
+const PREFIX: &[u8] = b"_auth_data_";
+
+/// Of these commands only the name is kept, and of their replies only the facts.
+const SECRET: &[&[u8]] = &[
+    b"saslStart",
+    b"saslContinue",
+    b"authenticate",
+    b"logout",
+    b"getnonce",
+    b"createUser",
+    b"updateUser",
+    b"copydb",
+    b"copydbgetnonce",
+    b"copydbsaslstart",
+    b"setParameter",
+];
+
+/// The replies of these are text, in part, in which any value can stand.
+const TEXT: &[&[u8]] = &[b"getLog", b"getCmdLineOpts", b"getParameter", b"explain", b"currentOp"];
+
+const HELLO: &[&[u8]] = &[b"hello", b"isMaster", b"ismaster"];
+
+/// What the name of a command tells of what may be kept.
+pub fn policy(name: &[u8]) -> Policy {
+    match name {
+        _ if SECRET.contains(&name) => Policy::Secret,
+        _ if TEXT.contains(&name) => Policy::Text,
+        _ if HELLO.contains(&name) => Policy::Hello,
+        _ => Policy::Open,
+    }
+}
+
+/// The secret fields of one capture.
+#[derive(Debug)]
+pub struct Listed {
+    names: Vec<Vec<u8>>,
+    /// A bit for each length that a name has: most keys of a document are told from all names by it.
+    lengths: u64,
+}
+
+impl Listed {
+    /// Those of [`FIELDS`], and `more`.
+    pub fn new(more: &[String]) -> Listed {
+        let names = FIELDS.iter().map(|name| (*name).to_owned()).chain(more.iter().cloned());
+        let names: Vec<Vec<u8>> = names.map(String::into_bytes).collect();
+        let lengths = names.iter().fold(0, |lengths, name| lengths | 1 << name.len().min(63));
+        Listed { names, lengths }
+    }
+
+    /// Whether this key, or a part of it if it is a path, is secret.
+    #[inline]
+    pub fn has(&self, key: &[u8]) -> bool {
+        match key.contains(&b'.') {
+            true => key.split(|byte| *byte == b'.').any(|part| self.has_name(part)),
+            false => self.has_name(key),
+        }
+    }
+
+    /// Whether this text is a path in an expression, `$authData.facebook.id`, to something secret.
+    pub fn has_path(&self, text: &[u8]) -> bool {
+        text.first() == Some(&b'$') && self.has(text.strip_prefix(b"$$").unwrap_or(&text[1..]))
+    }
+
+    /// Whether this text names a secret field anywhere.
+    pub fn is_named_in(&self, text: &[u8]) -> bool {
+        let named = |name: &[u8]| !name.is_empty() && text.windows(name.len()).any(|part| part == name);
+        named(PREFIX) || self.names.iter().any(|name| named(name))
+    }
+
+    fn has_name(&self, name: &[u8]) -> bool {
+        let may_be = self.lengths >> name.len().min(63) & 1 != 0;
+        (may_be && self.names.iter().any(|listed| listed == name)) || name.starts_with(PREFIX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_name_by_beginning_and_in_paths() {
+        let listed = Listed::new(&["pin".to_owned()]);
+        for key in ["_hashed_password", "_auth_data_facebook", "authData.facebook.id", "a.0.pwd", "pin"] {
+            assert!(listed.has(key.as_bytes()), "{key}");
+        }
+        for key in ["", "passwords", "name", "authDat", "a.b", "$db", "."] {
+            assert!(!listed.has(key.as_bytes()), "{key}");
+        }
+        for path in ["$_session_token", "$$ROOT.pin", "$authData.x"] {
+            assert!(listed.has_path(path.as_bytes()), "{path}");
+        }
+        assert!(!listed.has_path(b"_session_token") && !listed.has_path(b"$name") && !listed.has_path(b""));
+        assert!(listed.is_named_in(b"dup key: { _auth_data_x: 1 }") && !listed.is_named_in(b"dup key"));
+    }
+
+    #[test]
+    fn commands_are_told_by_their_names() {
+        assert_eq!(policy(b"createUser"), Policy::Secret);
+        assert_eq!(policy(b"explain"), Policy::Text);
+        assert_eq!(policy(b"ismaster"), Policy::Hello);
+        assert_eq!(policy(b"find"), Policy::Open);
+    }
+}
