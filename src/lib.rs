@@ -59,6 +59,7 @@
 //! | [`server`] | one connection to a mongod | clients |
 //! | [`rewrite`] | names in replies and requests, hello, error documents | sockets, clocks |
 //! | [`proxy`] | all of the above put together | |
+//! | [`capture`], [`replay`] | captured traffic in files; played against a target, measured and compared | the proxy |
 //! | [`metrics`], [`admin`] | families resolved once; `/metrics`, `/healthz`, `/readyz` | sockets of clients |
 //!
 //! Arrows point one way: `wire` and `doc` import nothing of ours, `proxy` imports everything, `cli` only starts it.
@@ -92,6 +93,7 @@ pub mod handshake;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;
+pub mod replay;
 pub mod rewrite;
 pub mod server;
 pub mod socket;

@@ -5,6 +5,7 @@
 
 mod check_config;
 mod descriptors;
+mod replay;
 mod serve;
 mod tags;
 
@@ -38,6 +39,7 @@ struct Arguments {
 enum Command {
     Serve(Box<serve::Arguments>),
     CheckConfig(check_config::Arguments),
+    Replay(Box<replay::Arguments>),
     Tag(tags::TagArguments),
     Tags(tags::TagsArguments),
 }
@@ -47,6 +49,7 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Tag(arguments) => tags::run_tag(&arguments),
         Command::Tags(arguments) => tags::run_tags(&arguments),
     };

@@ -26,7 +26,7 @@ pub use address::{AddressError, Admin, Host, HostPort};
 pub use error::{ConfigError, Problem};
 pub use limits::{Limits, MonitorLimits, PoolLimits};
 pub use tags::{Level, Pattern, Tag, TagError};
-pub use units::{UnitError, show_duration, show_size};
+pub use units::{Span, UnitError, show_duration, show_size};
 pub use uri::{ConnectionString, UriError};
 pub use zookeeper::{HostsError, ZooKeeperConfig, ZooKeeperHosts, ZooKeeperLimits};
 
