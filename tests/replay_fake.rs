@@ -111,8 +111,8 @@ fn what_a_request_says_of_the_old_set_is_replaced() {
     for request in &seen {
         assert!(!request.contains_key("$clusterTime"));
         assert_ne!(request.get_document("lsid").unwrap(), &lsid(9));
-        assert_eq!(request.get_i64("txnNumber"), Ok(4));
-        assert_eq!(request.get_i32("last"), Ok(1));
+        assert_eq!(request.get_i64("txnNumber").ok(), Some(4));
+        assert_eq!(request.get_i32("last").ok(), Some(1));
     }
     assert_eq!(seen[0].get("lsid"), seen[1].get("lsid"));
     assert_eq!(seen[0].get_document("readConcern").unwrap(), &doc! { "level": "majority" });
@@ -142,17 +142,16 @@ fn each_loop_has_sessions_of_its_own() {
 
 #[test]
 fn a_cursor_is_read_on_under_its_new_id_from_whatever_connection() {
-    let server =
-        FakeServer::start(|peer: &mut Peer, request: &Message| {
-            match support::fake_server::name_of(request).as_str() {
-                "find" => {
-                    // The second connection has to wait for this.
-                    std::thread::sleep(Duration::from_millis(100));
-                    peer.reply(request, found(4242))
-                }
-                _ => peer.ok(request),
+    let server = FakeServer::start(|peer: &mut Peer, request: &Message| {
+        match support::fake_server::name_of(request).as_str() {
+            "find" => {
+                // The second connection has to wait for this.
+                std::thread::sleep(Duration::from_millis(100));
+                peer.reply(request, found(4242))
             }
-        });
+            _ => peer.ok(request),
+        }
+    });
     let mut recording = Recording::of(None, Keeps::Facts);
     recording.at(Duration::ZERO);
     recording.opened(1, Role::Primary, "a:1");
@@ -168,7 +167,7 @@ fn a_cursor_is_read_on_under_its_new_id_from_whatever_connection() {
         assert_eq!(skipped(&report, "cursor"), 1);
     }
     for seen in server.requests("getMore") {
-        assert_eq!(seen.message.query_or_body().get_i64("getMore"), Ok(4242));
+        assert_eq!(seen.message.query_or_body().get_i64("getMore").ok(), Some(4242));
     }
     assert_eq!(server.requests("getMore").len(), 2);
 }
@@ -189,7 +188,7 @@ fn a_getmore_whose_cursor_the_target_never_opened_is_unmatched() {
 #[test]
 fn a_session_is_used_in_its_order_across_connections_and_what_overlapped_is_not_held_up() {
     let server = FakeServer::start(|peer: &mut Peer, request: &Message| {
-        if request.query_or_body().get_i32("n") == Ok(1) {
+        if request.query_or_body().get_i32("n").ok() == Some(1) {
             std::thread::sleep(Duration::from_millis(200));
         }
         peer.ok(request)
@@ -281,7 +280,7 @@ fn speed_divides_the_time() {
 #[test]
 fn a_connection_that_breaks_fails_its_operation_once_and_the_next_one_goes_on() {
     let server = FakeServer::start(|peer: &mut Peer, request: &Message| {
-        if request.query_or_body().get_i32("n") == Ok(3) { Then::Close } else { peer.ok(request) }
+        if request.query_or_body().get_i32("n").ok() == Some(3) { Then::Close } else { peer.ok(request) }
     });
     let commands: Vec<Document> = (0..6).map(|n| doc! { "find": "c", "n": n }).collect();
     let (report, output) = replay(&capture_of(&commands), &server.uri(), &["--speed", "max"]);
