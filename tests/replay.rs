@@ -1,6 +1,8 @@
 //! Replays of real traffic against real replica sets: cursors, sessions, transactions and retried writes captured on one set,
 //! played against another with the same data, have the same answers and leave the same data.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::process::{Command, Output};

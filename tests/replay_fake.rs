@@ -1,9 +1,13 @@
 //! Replays against a scripted server: what is sent and what is not, in what order and when, and what the report says when
 //! the target behaves as no target should.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
@@ -187,9 +191,18 @@ fn a_getmore_whose_cursor_the_target_never_opened_is_unmatched() {
 
 #[test]
 fn a_session_is_used_in_its_order_across_connections_and_what_overlapped_is_not_held_up() {
-    let server = FakeServer::start(|peer: &mut Peer, request: &Message| {
-        if request.query_or_body().get_i32("n").ok() == Some(1) {
-            std::thread::sleep(Duration::from_millis(200));
+    // Whether the first was answered when the second, and the third, came.
+    let answered = Arc::new(AtomicBool::new(false));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (first, came) = (answered.clone(), seen.clone());
+    let server = FakeServer::start(move |peer: &mut Peer, request: &Message| {
+        match request.query_or_body().get_i32("n") {
+            Ok(1) => {
+                std::thread::sleep(Duration::from_millis(200));
+                first.store(true, Ordering::SeqCst);
+            }
+            Ok(n) => came.lock().unwrap().push((n, first.load(Ordering::SeqCst))),
+            Err(_) => {}
         }
         peer.ok(request)
     });
@@ -204,12 +217,46 @@ fn a_session_is_used_in_its_order_across_connections_and_what_overlapped_is_not_
     recording.exchange(2, 1, doc! { "find": "c", "n": 2, "lsid": lsid(1) }, ok());
     let (report, _) = replay(&recording.finish(), &server.uri(), &["--speed", "max"]);
     check_card(&report);
-    // Requests are noted when they arrive, and the first is answered late.
-    let began = server.requests("find");
-    let order: Vec<i32> =
-        began.iter().map(|seen| seen.message.query_or_body().get_i32("n").unwrap()).collect();
-    assert_eq!(order.last(), Some(&2), "{order:?}");
-    assert!(order.contains(&3));
+    assert_eq!(*seen.lock().unwrap(), [(3, false), (2, true)]);
+}
+
+#[test]
+fn connections_that_have_to_share_sockets_all_get_their_turn() {
+    let server = FakeServer::start(|peer: &mut Peer, request: &Message| {
+        std::thread::sleep(Duration::from_millis(2));
+        peer.ok(request)
+    });
+    let mut recording = Recording::of(None, Keeps::Facts);
+    recording.at(Duration::ZERO);
+    for connection in 0..20 {
+        recording.opened(connection, Role::Primary, "a:1");
+        (1..4).for_each(|number| recording.exchange(connection, number, doc! { "find": "c" }, ok()));
+    }
+    let capture = recording.finish();
+    for concurrency in ["1", "2", "100"] {
+        let (report, _) = replay(&capture, &server.uri(), &["--speed", "max", "--concurrency", concurrency]);
+        check_card(&report);
+        assert_eq!(report["scorecard"]["sent"], 60);
+    }
+}
+
+#[test]
+fn a_connection_that_has_nothing_to_do_gives_its_socket_to_one_that_waits() {
+    let server = FakeServer::start(|peer: &mut Peer, request: &Message| {
+        std::thread::sleep(Duration::from_millis(50));
+        peer.ok(request)
+    });
+    let mut recording = Recording::of(None, Keeps::Facts);
+    recording.at(Duration::ZERO);
+    (1..3).for_each(|connection| recording.opened(connection, Role::Primary, "a:1"));
+    recording.exchange(1, 1, doc! { "find": "c" }, ok());
+    recording.at(Duration::from_millis(10));
+    recording.exchange(2, 1, doc! { "find": "c" }, ok());
+    recording.at(Duration::from_millis(1500));
+    recording.exchange(1, 2, doc! { "find": "c" }, ok());
+    let (report, _) = replay(&recording.finish(), &server.uri(), &["--concurrency", "1"]);
+    check_card(&report);
+    assert!(report["overall"]["due"]["max"].as_f64().unwrap() < 700.0, "{report}");
 }
 
 #[test]
@@ -259,7 +306,8 @@ fn the_schedule_is_kept_and_a_slow_target_shows_in_latency_from_due() {
     let at = |row: &str, place: usize| report["overall"][row]["at"][place].as_f64().unwrap();
     // Due every 20 ms, answered every 50: the last is 19 x 30 ms late.
     assert!(at("sent", 0) >= 50.0 && at("sent", 0) < 90.0, "{report}");
-    assert!(report["overall"]["due"]["max"].as_f64().unwrap() > 500.0, "{report}");
+    let late = report["overall"]["due"]["max"].as_f64().unwrap();
+    assert!((500.0..950.0).contains(&late), "{report}");
     assert!(report["own_lag"]["at"][4].as_f64().unwrap() < 20.0, "{report}");
 }
 
@@ -274,7 +322,7 @@ fn speed_divides_the_time() {
     recording.exchange(1, 2, doc! { "find": "c" }, ok());
     let (report, _) = replay(&recording.finish(), &server.uri(), &["--speed", "4"]);
     let seconds = report["seconds"].as_f64().unwrap();
-    assert!((0.5..0.7).contains(&seconds), "{seconds}");
+    assert!((0.3..1.9).contains(&seconds), "{seconds}");
 }
 
 #[test]

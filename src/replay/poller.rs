@@ -51,7 +51,7 @@ impl Poller {
             tv_nsec: i64::from(duration.subsec_nanos()),
         };
         // epoll_wait rounds up to whole milliseconds; ppoll on the epoll descriptor does not.
-        let is_precise = timeout.subsec_nanos() % 1_000_000 != 0;
+        let is_precise = !timeout.subsec_nanos().is_multiple_of(1_000_000);
         let mut rest = timeout;
         if is_precise {
             let ready = poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&time(timeout)));

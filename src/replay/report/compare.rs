@@ -84,7 +84,7 @@ pub fn text(before: &[&Report], now: &[&Report]) -> String {
         new.answers.different
     );
     line("all", &sides(before, now, |report| Some(&report.overall)), &mut out);
-    let tables: [(&str, fn(&Report) -> &Vec<Row>); 3] = [
+    let tables: [(&str, RowsOf); 3] = [
         ("command", |report| &report.commands),
         ("collection", |report| &report.collections),
         ("query shape", |report| &report.shapes),
@@ -99,6 +99,9 @@ pub fn text(before: &[&Report], now: &[&Report]) -> String {
     }
     out
 }
+
+/// A table of a report.
+type RowsOf = fn(&Report) -> &[Row];
 
 type Sides<'a> = (Vec<&'a Percentiles>, Vec<&'a Percentiles>);
 
