@@ -62,6 +62,7 @@
 //! | [`rewrite`] | names in replies and requests, hello, error documents | sockets, clocks |
 //! | [`proxy`] | all of the above put together | |
 //! | [`capture`] | traffic in files: their format, what is secret, the thread that writes | sockets, members |
+//! | [`replay`] | captured traffic played against a target, measured and compared | the proxy |
 //! | [`metrics`], [`admin`] | families resolved once; `/metrics`, `/healthz`, `/readyz`, `/capture` | sockets of clients |
 //!
 //! Arrows point one way: `wire` and `doc` import nothing of ours, `proxy` imports everything, `cli` only starts it.
@@ -95,6 +96,7 @@ pub mod handshake;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;
+pub mod replay;
 pub mod rewrite;
 pub mod server;
 pub mod socket;

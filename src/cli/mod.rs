@@ -7,6 +7,7 @@ mod capture;
 mod check_config;
 mod descriptors;
 mod record;
+mod replay;
 mod serve;
 mod tags;
 
@@ -40,6 +41,7 @@ struct Arguments {
 enum Command {
     Serve(Box<serve::Arguments>),
     CheckConfig(check_config::Arguments),
+    Replay(Box<replay::Arguments>),
     Tag(tags::TagArguments),
     Tags(tags::TagsArguments),
     Record(Box<record::Arguments>),
@@ -51,6 +53,7 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Tag(arguments) => tags::run_tag(&arguments),
         Command::Tags(arguments) => tags::run_tags(&arguments),
         Command::Record(arguments) => record::run(&arguments),

@@ -13,6 +13,7 @@
 //! | `fake_server.rs`, `fake_hello.rs` | a scripted server that torana takes for a primary |
 //! | `bounds.rs` | torana with other bounds than its own |
 //! | `torana.rs`, `ready.rs` | the torana binary, started in front of something |
+//! | `recording.rs` | captures made by hand |
 //! | `zookeeper.rs` | an ensemble of ZooKeeper servers |
 //! | `wait.rs` | waiting for a condition, with a limit |
 //!
@@ -33,6 +34,7 @@ pub mod ports;
 pub mod process;
 pub mod raw;
 pub mod ready;
+pub mod recording;
 pub mod relay;
 mod relay_pump;
 pub mod replica_set;

@@ -1,0 +1,332 @@
+//! Whether the target said what was recorded.
+//!
+//! Left out of account is what differs from run to run: clocks and times, ids of cursors, the order of documents where no
+//! sort was asked for, the words of an error. What a server says of itself (serverStatus and its kin) is compared by whether
+//! it was an answer at all.
+
+use super::answer::Answer;
+use super::job::{Recorded, RecordedForm};
+use super::view::View;
+use crate::capture::digest;
+use crate::doc::{BsonType, Element, elements, find};
+use crate::wire::{OpMsg, OpReply, Opcode, Side, read_i32};
+
+/// What a comparison says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// They say the same.
+    Equal,
+    /// They agree in their facts (ok or error, number of documents), which is all that is known.
+    EqualFacts,
+    /// They differ, here.
+    Different(String),
+    /// There is nothing to compare.
+    NotComparable(Why),
+}
+
+/// Why there is nothing to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Why {
+    /// The capture has no reply to it, or has it too far behind.
+    NotRecorded,
+    /// Comparing could not keep up with the replay.
+    Behind,
+    /// No reply was wanted.
+    Unanswered,
+}
+
+impl Why {
+    /// All of them.
+    pub const ALL: [Why; 3] = [Why::NotRecorded, Why::Behind, Why::Unanswered];
+
+    /// As a report says it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Why::NotRecorded => "no recorded answer",
+            Why::Behind => "comparing was behind",
+            Why::Unanswered => "no answer wanted",
+        }
+    }
+}
+
+/// Commands whose answers describe the server, the moment or chance, or name cursors, and not the data.
+const VOLATILE: &[&str] = &[
+    "buildInfo",
+    "buildinfo",
+    "collStats",
+    "collstats",
+    "connPoolStats",
+    "connectionStatus",
+    "currentOp",
+    "dataSize",
+    "dbHash",
+    "dbStats",
+    "dbstats",
+    "explain",
+    "features",
+    "getCmdLineOpts",
+    "getDefaultRWConcern",
+    "getLog",
+    "getParameter",
+    "hostInfo",
+    "killCursors",
+    "listCollections",
+    "listCommands",
+    "listDatabases",
+    "lockInfo",
+    "planCacheListFilters",
+    "replSetGetConfig",
+    "replSetGetRBID",
+    "replSetGetStatus",
+    "serverStatus",
+    "startSession",
+    "top",
+    "validateDBMetadata",
+];
+
+/// Stages that make an aggregate's answer volatile.
+const VOLATILE_STAGES: &[&str] = &[
+    "$collStats",
+    "$currentOp",
+    "$indexStats",
+    "$listLocalSessions",
+    "$listSessions",
+    "$planCacheStats",
+    "$sample",
+];
+
+/// Compares the reply to a request with the recorded one. `whole` is the recorded message with the ids of this run.
+pub fn compare(view: &View<'_>, recorded: &Recorded, whole: Option<&[u8]>, reply: &[u8]) -> Verdict {
+    let Some(answer) = Answer::read(reply) else { return Verdict::Different("it is no reply".to_owned()) };
+    if recorded.code != answer.code {
+        let text = |code| if code == 0 { "ok".to_owned() } else { format!("error {code}") };
+        return Verdict::Different(format!("{} was {}", text(answer.code), text(recorded.code)));
+    }
+    if recorded.code != 0 || is_volatile(view) {
+        return Verdict::EqualFacts;
+    }
+    match (&recorded.form, whole) {
+        (RecordedForm::Whole(_), Some(whole)) => match difference(whole, reply, is_sorted(view)) {
+            None => Verdict::Equal,
+            Some(where_) => Verdict::Different(where_),
+        },
+        (RecordedForm::Digest(wanted), _) => match digest::of(reply) == Some(*wanted) {
+            true => Verdict::Equal,
+            false if recorded.documents != answer.documents => {
+                Verdict::Different(documents(recorded, &answer))
+            }
+            false => Verdict::Different("the digests differ".to_owned()),
+        },
+        _ if recorded.documents != answer.documents => Verdict::Different(documents(recorded, &answer)),
+        _ => Verdict::EqualFacts,
+    }
+}
+
+fn documents(recorded: &Recorded, answer: &Answer) -> String {
+    format!("{} documents were {}", answer.documents, recorded.documents)
+}
+
+fn is_volatile(view: &View<'_>) -> bool {
+    let is_named = |names: &[&str], name: &[u8]| names.iter().any(|known| known.as_bytes() == name);
+    is_named(VOLATILE, view.name()) || stages(view).any(|stage| is_named(VOLATILE_STAGES, stage.key))
+}
+
+/// The first element of each stage of a pipeline.
+fn stages<'a>(view: &View<'a>) -> impl Iterator<Item = Element<'a>> {
+    let pipeline = view.document("pipeline").unwrap_or_default();
+    let documents = elements(pipeline).map_while(Result::ok).filter_map(|stage| stage.value.as_document());
+    documents.filter_map(|stage| elements(stage).next()?.ok())
+}
+
+fn is_sorted(view: &View<'_>) -> bool {
+    view.document("sort").is_some_and(|sort| sort.len() > 5)
+        || stages(view).any(|stage| stage.key == b"$sort")
+}
+
+/// Where two replies differ; `None` if they do not.
+fn difference(recorded: &[u8], reply: &[u8], is_sorted: bool) -> Option<String> {
+    match (opcode(recorded), opcode(reply)) {
+        (Some(Opcode::Msg), Some(Opcode::Msg)) => {
+            let recorded = OpMsg::parse(recorded, Side::Server).ok()?;
+            let Ok(reply) = OpMsg::parse(reply, Side::Server) else { return Some("it is no reply".into()) };
+            body_difference(recorded.body, reply.body, is_sorted)
+        }
+        (Some(Opcode::Reply), Some(Opcode::Reply)) => {
+            let list = |message: &'_ [u8]| message.get(OpReply::DOCUMENTS_AT..).map(<[u8]>::to_vec);
+            let (recorded, reply) = (list(recorded)?, list(reply)?);
+            let first = |bytes: &'_ [u8]| digest::documents(bytes).next().map(<[u8]>::to_vec);
+            body_difference(&first(&recorded)?, &first(&reply)?, is_sorted)
+        }
+        _ => Some("the opcodes differ".to_owned()),
+    }
+}
+
+fn opcode(message: &[u8]) -> Option<Opcode> {
+    Opcode::from_i32(read_i32(message, 12)?)
+}
+
+fn body_difference(recorded: &[u8], reply: &[u8], is_sorted: bool) -> Option<String> {
+    let counts = |element: &Element<'_>| !digest::is_ignored(element.key);
+    for element in elements(recorded).map_while(Result::ok).filter(counts) {
+        let key = String::from_utf8_lossy(element.key).into_owned();
+        let Some(other) = find(reply, &key) else { return Some(format!("{key} is missing")) };
+        let differs = match element.key {
+            b"cursor" => cursor_difference(&element, &other, is_sorted),
+            b"upserted" | b"lastErrorObject" => None,
+            b"writeErrors" => codes_difference(&element, &other),
+            // Those of a distinct come in no order.
+            b"values" if sorted_list(&element) == sorted_list(&other) => None,
+            _ if same(&element, &other) => None,
+            _ => Some(String::new()),
+        };
+        if let Some(inside) = differs {
+            return Some(if inside.is_empty() { key } else { format!("{key}.{inside}") });
+        }
+    }
+    let is_new = |element: &Element<'_>| {
+        counts(element) && !elements(recorded).map_while(Result::ok).any(|old| old.key == element.key)
+    };
+    let new = elements(reply).map_while(Result::ok).find(is_new)?;
+    Some(format!("{} is new", String::from_utf8_lossy(new.key)))
+}
+
+/// Whether two values are the same; whole numbers may be of any type, for servers of two versions differ there.
+fn same(one: &Element<'_>, other: &Element<'_>) -> bool {
+    if one.value == other.value {
+        return true;
+    }
+    let is_number = |element: &Element<'_>| {
+        matches!(element.value.kind, BsonType::Int32 | BsonType::Int64 | BsonType::Double)
+    };
+    is_number(one) && is_number(other) && one.value.as_f64() == other.value.as_f64()
+}
+
+fn cursor_difference(recorded: &Element<'_>, reply: &Element<'_>, is_sorted: bool) -> Option<String> {
+    let (recorded, reply) = (recorded.value.as_document()?, reply.value.as_document()?);
+    for key in ["firstBatch", "nextBatch"] {
+        let Some(wanted) = find(recorded, key) else { continue };
+        let Some(got) = find(reply, key) else { return Some(format!("{key} is missing")) };
+        let (mut wanted, mut got) = (list(&wanted), list(&got));
+        if wanted.len() != got.len() {
+            return Some(format!("{key}: {} documents were {}", got.len(), wanted.len()));
+        }
+        if !is_sorted {
+            wanted.sort_unstable();
+            got.sort_unstable();
+        }
+        if let Some(place) = wanted.iter().zip(&got).position(|(wanted, got)| wanted != got) {
+            return Some(if is_sorted { format!("{key}.{place}") } else { key.to_owned() });
+        }
+    }
+    None
+}
+
+/// The values of an array.
+fn list<'a>(element: &Element<'a>) -> Vec<&'a [u8]> {
+    let array = element.value.as_document().unwrap_or_default();
+    elements(array).map_while(Result::ok).map(|document| document.value.bytes).collect()
+}
+
+fn sorted_list<'a>(element: &Element<'a>) -> Vec<&'a [u8]> {
+    let mut values = list(element);
+    values.sort_unstable();
+    values
+}
+
+/// Errors of single writes: which, and their codes. Their words name hosts and ids.
+fn codes_difference(recorded: &Element<'_>, reply: &Element<'_>) -> Option<String> {
+    let codes = |list: &Element<'_>| -> Vec<(Option<i64>, Option<i64>)> {
+        let array = list.value.as_document().unwrap_or_default();
+        let entries = elements(array).map_while(Result::ok).filter_map(|entry| entry.value.as_document());
+        let number = |entry, key| find(entry, key).and_then(|element| element.value.as_i64());
+        entries.map(|entry| (number(entry, "index"), number(entry, "code"))).collect()
+    };
+    (codes(recorded) != codes(reply)).then(|| "codes".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{MsgFlags, OpMsgBuilder};
+    use bson::{Document, Timestamp, doc};
+
+    fn message(body: &Document) -> Vec<u8> {
+        OpMsgBuilder::message(1, 0, MsgFlags(0), &bson::serialize_to_vec(body).unwrap())
+    }
+
+    fn verdict(
+        command: Document,
+        recorded: &Document,
+        reply: &Document,
+        form: fn(Vec<u8>) -> RecordedForm,
+    ) -> Verdict {
+        let (command, recorded, reply) = (message(&command), message(recorded), message(reply));
+        let Answer { code, cursor, documents, .. } = Answer::read(&recorded).unwrap();
+        let kept = Recorded { latency: 1, code, cursor, documents, form: form(recorded.clone()) };
+        compare(&View::of(&command).unwrap(), &kept, Some(&recorded), &reply)
+    }
+
+    fn found(batch: [i32; 2], id: i64) -> Document {
+        let batch: Vec<Document> = batch.iter().map(|x| doc! { "x": x }).collect();
+        let time = Timestamp { time: id as u32, increment: 1 };
+        doc! { "cursor": { "firstBatch": batch, "id": id, "ns": "a.b" }, "ok": 1.0, "operationTime": time }
+    }
+
+    #[test]
+    fn what_differs_from_run_to_run_is_no_difference() {
+        let find = doc! { "find": "b", "$db": "a" };
+        let digested = |bytes: Vec<u8>| RecordedForm::Digest(digest::of(&bytes).unwrap());
+        for form in [RecordedForm::Whole as fn(Vec<u8>) -> RecordedForm, digested] {
+            assert_eq!(verdict(find.clone(), &found([1, 2], 5), &found([2, 1], 6), form), Verdict::Equal);
+            let other = verdict(find.clone(), &found([1, 2], 5), &found([1, 3], 5), form);
+            assert!(matches!(other, Verdict::Different(_)));
+        }
+        let facts = |_| RecordedForm::Nothing;
+        assert_eq!(verdict(find, &found([1, 2], 5), &found([1, 3], 5), facts), Verdict::EqualFacts);
+    }
+
+    #[test]
+    fn order_counts_where_a_sort_was_asked_for() {
+        let sorted = doc! { "find": "b", "sort": { "x": 1 }, "$db": "a" };
+        let differs = verdict(sorted, &found([1, 2], 5), &found([2, 1], 5), RecordedForm::Whole);
+        assert_eq!(differs, Verdict::Different("cursor.firstBatch.0".into()));
+    }
+
+    #[test]
+    fn errors_are_compared_by_their_codes() {
+        let find = doc! { "find": "b", "$db": "a" };
+        let error = |code: i32, text: &str| doc! { "ok": 0.0, "errmsg": text, "code": code };
+        let form = RecordedForm::Whole;
+        assert_eq!(verdict(find.clone(), &error(13, "a"), &error(13, "b"), form), Verdict::EqualFacts);
+        let other = verdict(find.clone(), &error(13, "a"), &error(14, "a"), form);
+        assert_eq!(other, Verdict::Different("error 14 was error 13".into()));
+        let other = verdict(find, &doc! { "ok": 1 }, &error(14, "a"), form);
+        assert_eq!(other, Verdict::Different("error 14 was ok".into()));
+        let insert = doc! { "insert": "b", "$db": "a" };
+        let write = |code: i32, text: &str| doc! { "n": 0, "ok": 1.0, "writeErrors": [{ "index": 0, "code": code, "errmsg": text }] };
+        assert_eq!(verdict(insert.clone(), &write(11000, "a"), &write(11000, "b"), form), Verdict::Equal);
+        assert_eq!(
+            verdict(insert, &write(11000, "a"), &write(1, "b"), form),
+            Verdict::Different("writeErrors.codes".into())
+        );
+    }
+
+    #[test]
+    fn fields_that_are_missing_or_new_are_named() {
+        let update = doc! { "update": "b", "$db": "a" };
+        let (less, more) = (doc! { "n": 1, "ok": 1.0 }, doc! { "n": 1, "nModified": 1, "ok": 1.0 });
+        let form = RecordedForm::Whole;
+        assert_eq!(
+            verdict(update.clone(), &more, &less, form),
+            Verdict::Different("nModified is missing".into())
+        );
+        assert_eq!(verdict(update, &less, &more, form), Verdict::Different("nModified is new".into()));
+    }
+
+    #[test]
+    fn what_a_server_says_of_itself_is_compared_by_its_outcome() {
+        let status = doc! { "serverStatus": 1, "$db": "admin" };
+        let reply = |uptime: i32| doc! { "uptime": uptime, "ok": 1.0 };
+        assert_eq!(verdict(status, &reply(1), &reply(2), RecordedForm::Whole), Verdict::EqualFacts);
+    }
+}

@@ -1,0 +1,298 @@
+//! The judge: takes the outcomes of jobs, measures, compares, counts. On a thread of its own, so that comparing a large
+//! answer delays no send.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::Answer;
+use super::compare::{Verdict, Why, compare};
+use super::job::{End, Job, Outcome, RecordedForm};
+use super::player::Backlog;
+use super::progress::Progress;
+use super::scorecard::{Scorecard, Skip};
+use super::shape;
+use super::stats::{Groups, Latencies, Measured, Timeline, histogram};
+use super::view::View;
+
+/// Differences that are listed in full.
+const DIFFERENCES_MAX: usize = 100;
+
+/// Bytes of a listed answer.
+const SHOWN_MAX: usize = 2000;
+
+/// One answer that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The connection in the capture.
+    pub connection: u64,
+    /// When it was sent in the capture, milliseconds since its first record.
+    pub at_ms: u64,
+    /// `db.collection`.
+    pub namespace: String,
+    /// The query's shape.
+    pub shape: String,
+    /// Where they differ.
+    pub what: String,
+    /// It raced with a write of another connection when it was captured: it may differ though nothing is wrong.
+    pub racing: bool,
+    /// The request.
+    pub request: String,
+    /// The recorded answer, if the capture has it.
+    pub recorded: String,
+    /// The answer of now.
+    pub replayed: String,
+}
+
+/// What comparing found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// They say the same.
+    pub equal: u64,
+    /// They agree in what is known of the recorded one.
+    pub equal_facts: u64,
+    /// They differ.
+    pub different: u64,
+    /// Those of them that raced with a write of another connection when they were captured.
+    pub racing: u64,
+    /// Not comparable, by [`Why`].
+    pub not_comparable: [u64; Why::ALL.len()],
+    /// The first that differ.
+    pub differences: Vec<Difference>,
+}
+
+/// All that the judge knows at the end.
+#[derive(Debug)]
+pub struct Judged {
+    /// What became of the jobs.
+    pub card: Scorecard,
+    /// Of all operations.
+    pub overall: Latencies,
+    /// By command.
+    pub commands: Groups,
+    /// By collection.
+    pub collections: Groups,
+    /// By query shape.
+    pub shapes: Groups,
+    /// Over time.
+    pub timeline: Timeline,
+    /// How late torana itself sent what could have been sent, microseconds.
+    pub own_lag: hdrhistogram::Histogram<u64>,
+    /// How late operations were sent, whatever held them up, microseconds.
+    pub behind: hdrhistogram::Histogram<u64>,
+    /// Answers compared.
+    pub answers: Answers,
+    /// When the last outcome came, nanoseconds since the replay began.
+    pub last: u64,
+    /// When the first job was sent.
+    pub first_sent: Option<u64>,
+    shape: String,
+    is_paced: bool,
+}
+
+impl Judged {
+    /// Nothing so far. Only what `is_paced` is ever late.
+    pub fn new(is_paced: bool) -> Judged {
+        Judged {
+            card: Scorecard::default(),
+            overall: Latencies::new(3),
+            commands: Groups::default(),
+            collections: Groups::default(),
+            shapes: Groups::default(),
+            timeline: Timeline::default(),
+            own_lag: histogram(3),
+            behind: histogram(3),
+            answers: Answers::default(),
+            last: 0,
+            first_sent: None,
+            shape: String::new(),
+            is_paced,
+        }
+    }
+
+    /// Takes outcomes until there are no more.
+    pub fn run(
+        mut self,
+        outcomes: &Receiver<Vec<Outcome>>,
+        backlog: &Backlog,
+        mut progress: Progress,
+    ) -> Judged {
+        loop {
+            match outcomes.recv_timeout(Duration::from_millis(200)) {
+                Ok(batch) => {
+                    for outcome in batch {
+                        let bytes = super::player::bytes(&outcome);
+                        self.take(&outcome);
+                        backlog.fetch_sub(bytes, Ordering::Relaxed);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self,
+            }
+            progress.show(&self.card, &self.overall, &self.behind);
+        }
+    }
+
+    /// Takes one outcome.
+    pub fn take(&mut self, outcome: &Outcome) {
+        self.last = self.last.max(outcome.done);
+        match &outcome.end {
+            End::Ended => return self.card.skip(Skip::Ended),
+            End::Unmatched => self.card.unmatched += 1,
+            End::Failed(why) => self.card.fail(*why),
+            End::Answered(_) | End::Unanswered => self.card.sent += 1,
+        }
+        let view = View::of(&outcome.job.message).ok();
+        self.name_shape(view.as_ref());
+        let verdict = view.and_then(|view| verdict(&view, outcome));
+        self.count(&verdict, outcome);
+        let measured = self.measure(outcome, &verdict);
+        let lag = self.lag(outcome);
+        self.timeline.add(outcome.done, &measured, lag);
+        self.add(view.as_ref(), &measured);
+    }
+
+    /// Takes a job of a dry run: it would have been sent.
+    pub fn plan(&mut self, job: &Job) {
+        self.card.sent += 1;
+        let view = View::of(&job.message).ok();
+        self.name_shape(view.as_ref());
+        let recorded = job.recorded.as_ref().map(|recorded| recorded.latency);
+        let measured = Measured { sent: None, due: None, recorded, is_error: false, is_different: false };
+        self.add(view.as_ref(), &measured);
+    }
+
+    fn name_shape(&mut self, view: Option<&View<'_>>) {
+        match view {
+            Some(view) => shape::write(view, &mut self.shape),
+            None => self.shape.clear(),
+        }
+    }
+
+    fn add(&mut self, view: Option<&View<'_>>, measured: &Measured) {
+        self.overall.add(measured);
+        if let Some(view) = view {
+            self.commands.add(&String::from_utf8_lossy(view.name()), measured);
+            self.collections.add(&view.namespace(), measured);
+            self.shapes.add(&self.shape, measured);
+        }
+    }
+
+    fn measure(&self, outcome: &Outcome, verdict: &Option<Verdict>) -> Measured {
+        let since = |from: u64| outcome.done.saturating_sub(from);
+        let is_answered = matches!(outcome.end, End::Answered(_));
+        let answer = match &outcome.end {
+            End::Answered(Some(message)) => Answer::read(message),
+            _ => None,
+        };
+        let is_failed = matches!(outcome.end, End::Failed(_) | End::Unmatched);
+        Measured {
+            sent: is_answered.then(|| since(outcome.sent)),
+            due: (is_answered && self.is_paced).then(|| since(outcome.due)),
+            recorded: outcome.job.recorded.as_ref().map(|recorded| recorded.latency),
+            is_error: is_failed || answer.is_some_and(|answer| answer.is_error()),
+            is_different: matches!(verdict, Some(Verdict::Different(_))),
+        }
+    }
+
+    fn lag(&mut self, outcome: &Outcome) -> u64 {
+        if outcome.sent == 0 {
+            return 0;
+        }
+        self.first_sent = Some(self.first_sent.map_or(outcome.sent, |first| first.min(outcome.sent)));
+        if !self.is_paced {
+            return 0;
+        }
+        let own = outcome.sent.saturating_sub(outcome.ready);
+        let behind = outcome.sent.saturating_sub(outcome.due);
+        self.own_lag.saturating_record((own / 1000).max(1));
+        self.behind.saturating_record((behind / 1000).max(1));
+        own
+    }
+
+    fn count(&mut self, verdict: &Option<Verdict>, outcome: &Outcome) {
+        match verdict {
+            None => {}
+            Some(Verdict::Equal) => self.answers.equal += 1,
+            Some(Verdict::EqualFacts) => self.answers.equal_facts += 1,
+            Some(Verdict::NotComparable(why)) => self.answers.not_comparable[*why as usize] += 1,
+            Some(Verdict::Different(what)) => {
+                self.answers.different += 1;
+                self.answers.racing += u64::from(outcome.job.is_racing);
+                if self.answers.differences.len() < DIFFERENCES_MAX {
+                    let difference = self.difference(what, outcome);
+                    self.answers.differences.push(difference);
+                }
+            }
+        }
+    }
+
+    fn difference(&self, what: &str, outcome: &Outcome) -> Difference {
+        let job = &outcome.job;
+        let recorded = job.recorded.as_ref();
+        let recorded = recorded.map(|recorded| match &recorded.form {
+            RecordedForm::Whole(message) => show(message),
+            _ => format!("(not kept) code {}, {} documents", recorded.code, recorded.documents),
+        });
+        let replayed = match &outcome.end {
+            End::Answered(Some(message)) => show(message),
+            _ => String::new(),
+        };
+        Difference {
+            connection: job.connection.number,
+            at_ms: job.time / 1_000_000,
+            namespace: View::of(&job.message).map(|view| view.namespace()).unwrap_or_default(),
+            shape: self.shape.clone(),
+            what: what.to_owned(),
+            racing: job.is_racing,
+            request: show(&job.message),
+            recorded: recorded.unwrap_or_default(),
+            replayed,
+        }
+    }
+}
+
+/// Compares an outcome's answer; `None` if it failed, or needed what does not exist.
+fn verdict(view: &View<'_>, outcome: &Outcome) -> Option<Verdict> {
+    let none = |why| Some(Verdict::NotComparable(why));
+    match (&outcome.end, &outcome.job.recorded) {
+        (End::Answered(_), None) => none(Why::NotRecorded),
+        (End::Answered(None), _) => none(Why::Behind),
+        (End::Unanswered, _) => none(Why::Unanswered),
+        (End::Answered(Some(reply)), Some(recorded)) => {
+            let whole = match &recorded.form {
+                RecordedForm::Whole(message) => Some(message.as_slice()),
+                _ => None,
+            };
+            Some(compare(view, recorded, whole, reply))
+        }
+        _ => None,
+    }
+}
+
+/// The documents of a message as text, cut at a limit.
+fn show(message: &[u8]) -> String {
+    let mut text = String::new();
+    for document in super::view::documents_of(message) {
+        let parsed: Result<bson::Document, _> = bson::deserialize_from_slice(document);
+        match parsed {
+            Ok(document) => text.push_str(&document.to_string()),
+            Err(error) => text.push_str(&format!("({error})")),
+        }
+        text.push(' ');
+        if text.len() > SHOWN_MAX {
+            break;
+        }
+    }
+    let mut end = text.len().min(SHOWN_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    if end < text.len() {
+        text.truncate(end);
+        text.push('…');
+    }
+    text.trim_end().to_owned()
+}

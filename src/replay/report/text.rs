@@ -1,0 +1,184 @@
+//! The report on a terminal.
+
+use std::fmt::Write;
+
+use super::{PERCENTILES, Percentiles, Report, Row};
+
+/// Lines of a table; the files have all of them.
+const ROWS_MAX: usize = 12;
+
+/// Columns of a name.
+const NAME_WIDTH: usize = 44;
+
+/// Differences that are listed.
+const DIFFERENCES_MAX: usize = 5;
+
+/// The report as lines of text.
+pub fn text(report: &Report) -> String {
+    let mut out = String::new();
+    head(report, &mut out);
+    scorecard(report, &mut out);
+    latencies(report, &mut out);
+    answers(report, &mut out);
+    for note in &report.notes {
+        let _ = writeln!(out, "Note: {note}");
+    }
+    out
+}
+
+fn head(report: &Report, out: &mut String) {
+    let capture = &report.capture;
+    let _ = writeln!(out, "Capture   {} ({}, {:.1} s)", capture.path, capture.set, capture.seconds);
+    match &report.target {
+        Some(target) => {
+            let _ = writeln!(out, "Target    {} (MongoDB {})", target.members.join(", "), target.version);
+            let _ = writeln!(
+                out,
+                "Replay    speed {}, {:.1} s, {:.0} operations a second; {}",
+                report.speed, report.seconds, report.rate, report.ended
+            );
+        }
+        None => out.push_str("Dry run: nothing was sent; `sent` is what would have been\n"),
+    }
+    if capture.damaged_blocks + capture.damaged_records > 0 {
+        let _ = writeln!(
+            out,
+            "Damage    {} blocks and {} records of the capture could not be read",
+            capture.damaged_blocks, capture.damaged_records
+        );
+    }
+}
+
+fn scorecard(report: &Report, out: &mut String) {
+    let card = &report.scorecard;
+    let equals = if card.complete { "=" } else { "IS NOT" };
+    let _ = writeln!(
+        out,
+        "\nScorecard {} sent + {} skipped + {} failed + {} unmatched {equals} {} captured",
+        card.sent, card.skipped, card.failed, card.unmatched, card.captured
+    );
+    let lines = card.skipped_by_reason.iter().map(|line| ("skipped", line));
+    for (what, line) in lines.chain(card.failed_by_reason.iter().map(|line| ("failed", line))) {
+        let _ = writeln!(out, "{:>10} {what}: {}", line.count, line.reason);
+    }
+}
+
+fn latencies(report: &Report, out: &mut String) {
+    let names: Vec<String> = PERCENTILES.iter().map(|(name, _)| format!("{name:>9}")).collect();
+    let _ = writeln!(
+        out,
+        "\n{:NAME_WIDTH$}{:>10}{}{:>9}  (milliseconds)",
+        "Latency",
+        "operations",
+        names.concat(),
+        "Max"
+    );
+    line("all, from sent", &report.overall.sent, out);
+    line("all, from due (coordinated omission corrected)", &report.overall.due, out);
+    line("all, as recorded", &report.overall.recorded, out);
+    line("lag: late by torana's own doing", &report.own_lag, out);
+    line("lag: late for whatever reason", &report.behind, out);
+    for (title, rows) in
+        [("command", &report.commands), ("collection", &report.collections), ("query shape", &report.shapes)]
+    {
+        table(title, rows, out);
+    }
+}
+
+fn table(title: &str, rows: &[Row], out: &mut String) {
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\nBy {title}, from sent (and below it as recorded)");
+    for row in rows.iter().take(ROWS_MAX) {
+        line(&row.name, &row.sent, out);
+        line("", &row.recorded, out);
+        if row.errors + row.different > 0 {
+            let _ = writeln!(out, "    {} errors, {} answers that differ", row.errors, row.different);
+        }
+    }
+    if rows.len() > ROWS_MAX {
+        let _ = writeln!(out, "    and {} more: see the files", rows.len() - ROWS_MAX);
+    }
+}
+
+fn line(name: &str, percentiles: &Percentiles, out: &mut String) {
+    if percentiles.count == 0 {
+        return;
+    }
+    let mut shown: String = name.chars().take(NAME_WIDTH - 1).collect();
+    if shown.len() < name.len() {
+        shown.pop();
+        shown.push('…');
+    }
+    let values: Vec<String> = percentiles.at.iter().map(|ms| format!("{:>9}", millis(*ms))).collect();
+    let _ = writeln!(
+        out,
+        "{shown:NAME_WIDTH$}{:>10}{}{:>9}",
+        percentiles.count,
+        values.concat(),
+        millis(percentiles.max)
+    );
+}
+
+/// Three digits that count.
+pub(super) fn millis(ms: f64) -> String {
+    match ms {
+        ms if ms >= 100.0 => format!("{ms:.0}"),
+        ms if ms >= 10.0 => format!("{ms:.1}"),
+        ms => format!("{ms:.2}"),
+    }
+}
+
+fn answers(report: &Report, out: &mut String) {
+    let answers = &report.answers;
+    let not: u64 = answers.not_comparable.iter().map(|line| line.count).sum();
+    if answers.equal + answers.equal_facts + answers.different + not == 0 {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\nAnswers   {} equal, {} equal as far as is known, {} different, {not} not comparable",
+        answers.equal, answers.equal_facts, answers.different
+    );
+    if answers.racing > 0 {
+        let _ = writeln!(
+            out,
+            "{:>10} of the different raced with a write of another connection when captured",
+            answers.racing
+        );
+    }
+    for line in &answers.not_comparable {
+        let _ = writeln!(out, "{:>10} not comparable: {}", line.count, line.reason);
+    }
+    for difference in answers.differences.iter().take(DIFFERENCES_MAX) {
+        let _ = writeln!(
+            out,
+            "\n  {} (connection {}, {} ms): {}\n    asked     {}\n    recorded  {}\n    replayed  {}",
+            difference.shape,
+            difference.connection,
+            difference.at_ms,
+            racing(&difference.what, difference.racing),
+            cut(&difference.request),
+            cut(&difference.recorded),
+            cut(&difference.replayed)
+        );
+    }
+    if answers.different > DIFFERENCES_MAX as u64 {
+        let listed = answers.differences.len();
+        let _ = writeln!(out, "  the files list the first {listed} that differ");
+    }
+    out.push('\n');
+}
+
+fn racing(what: &str, racing: bool) -> String {
+    if racing { format!("{what} (racing)") } else { what.to_owned() }
+}
+
+fn cut(text: &str) -> String {
+    let mut short: String = text.chars().take(300).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

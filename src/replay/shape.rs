@@ -1,0 +1,194 @@
+//! Query shapes: a query without its values, so that the thousand finds by name are one line of a report.
+//!
+//! Keys, operators and field paths stay, values become `?`. A shape is cut at a limit, and so is the depth that is looked
+//! into: a shape is a label, and never longer than one.
+
+use std::fmt::Write;
+
+use super::view::View;
+use crate::doc::{BsonType, Element, elements, find};
+
+/// Bytes of a shape.
+const LENGTH_MAX: usize = 300;
+
+/// Nesting that is shown.
+const DEPTH_MAX: usize = 8;
+
+/// Writes the shape of a request to `out`, which is emptied first: command, collection, query.
+pub fn write(view: &View<'_>, out: &mut String) {
+    out.clear();
+    let _ = write!(out, "{} {}", String::from_utf8_lossy(view.name()), view.namespace());
+    match view.name() {
+        b"find" => parts(view, &["filter", "sort", "projection"], out),
+        b"aggregate" => parts(view, &["pipeline"], out),
+        b"count" => parts(view, &["query"], out),
+        b"distinct" => {
+            key_of(view, out);
+            parts(view, &["query"], out);
+        }
+        b"findAndModify" | b"findandmodify" => parts(view, &["query", "sort", "update"], out),
+        b"update" => first(view, "updates", &["q", "u"], out),
+        b"delete" => first(view, "deletes", &["q"], out),
+        _ => {}
+    }
+    cut(out);
+}
+
+fn cut(out: &mut String) {
+    if out.len() > LENGTH_MAX {
+        let mut end = LENGTH_MAX;
+        while !out.is_char_boundary(end) {
+            end -= 1;
+        }
+        out.truncate(end);
+        out.push('…');
+    }
+}
+
+fn key_of(view: &View<'_>, out: &mut String) {
+    if let Some(key) = find(view.body, "key").and_then(|element| element.value.as_str()) {
+        let _ = write!(out, " {key}");
+    }
+}
+
+fn parts(view: &View<'_>, keys: &[&str], out: &mut String) {
+    keys.iter().for_each(|key| part(find(view.body, key), key, out));
+}
+
+fn first(view: &View<'_>, batch: &str, keys: &[&str], out: &mut String) {
+    if let Some(document) = view.batch(batch).first() {
+        keys.iter().for_each(|key| part(find(document, key), key, out));
+    }
+}
+
+fn part(element: Option<Element<'_>>, key: &str, out: &mut String) {
+    let Some(element) = element else { return };
+    // The filter needs no name, and an empty one says nothing.
+    let is_empty = element.value.as_document().is_some_and(|inner| inner.len() <= 5);
+    if is_empty && key != "filter" {
+        return;
+    }
+    out.push(' ');
+    if !matches!(key, "filter" | "pipeline" | "query" | "q") {
+        out.push_str(key);
+        out.push(' ');
+    }
+    // What a sort or a projection says is not a value.
+    let keeps = matches!(key, "sort" | "projection");
+    value(&element, keeps, 0, out);
+}
+
+fn value(element: &Element<'_>, keeps: bool, depth: usize, out: &mut String) {
+    if out.len() > LENGTH_MAX {
+        return;
+    }
+    match (element.value.kind, element.value.as_document()) {
+        (_, Some(_)) if depth >= DEPTH_MAX => out.push('…'),
+        (BsonType::Document, Some(inner)) => document(inner, keeps, depth, out),
+        (BsonType::Array, Some(inner)) => array(element.key, inner, depth, out),
+        _ => scalar(element, keeps, out),
+    }
+}
+
+fn scalar(element: &Element<'_>, keeps: bool, out: &mut String) {
+    match (element.value.as_str(), element.value.as_i64()) {
+        // A field path, or a variable, of an aggregation: part of what is asked.
+        (Some(text), _) if text.starts_with('$') && text.len() < 64 => out.push_str(text),
+        (None, Some(number)) if keeps => drop(write!(out, "{number}")),
+        _ if keeps && element.value.kind == BsonType::Boolean => {
+            out.push_str(if element.value.as_bool() == Some(true) { "1" } else { "0" });
+        }
+        _ => out.push('?'),
+    }
+}
+
+fn document(inner: &[u8], keeps: bool, depth: usize, out: &mut String) {
+    out.push('{');
+    for (place, element) in elements(inner).map_while(Result::ok).enumerate() {
+        if out.len() > LENGTH_MAX {
+            return;
+        }
+        if place > 0 {
+            out.push_str(", ");
+        }
+        out.push_str(&String::from_utf8_lossy(element.key));
+        out.push_str(": ");
+        value(&element, keeps || element.key == b"$sort", depth + 1, out);
+    }
+    out.push('}');
+}
+
+/// Lists of conditions and of stages are shown one by one, lists of values as one.
+fn array(key: &[u8], inner: &[u8], depth: usize, out: &mut String) {
+    let is_list_of_values = matches!(key, b"$in" | b"$nin" | b"$all")
+        || elements(inner).map_while(Result::ok).all(|element| element.value.as_document().is_none());
+    if is_list_of_values {
+        out.push_str("[?]");
+        return;
+    }
+    out.push('[');
+    for (place, element) in elements(inner).map_while(Result::ok).enumerate() {
+        if place > 0 {
+            out.push_str(", ");
+        }
+        value(&element, false, depth + 1, out);
+        if out.len() > LENGTH_MAX {
+            return;
+        }
+    }
+    out.push(']');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{MsgFlags, OpMsgBuilder};
+    use bson::{Document, doc};
+
+    fn shape(mut command: Document) -> String {
+        command.insert("$db", "app");
+        let message = OpMsgBuilder::message(1, 0, MsgFlags(0), &bson::serialize_to_vec(&command).unwrap());
+        let mut out = "what was there before".to_owned();
+        write(&View::of(&message).unwrap(), &mut out);
+        out
+    }
+
+    #[test]
+    fn values_are_left_out_and_all_else_stays() {
+        let cases = [
+            (
+                doc! { "find": "c", "filter": { "name": "x", "n": { "$gt": 5 } }, "sort": { "n": -1 }, "limit": 5 },
+                "find app.c {name: ?, n: {$gt: ?}} sort {n: -1}",
+            ),
+            (doc! { "find": "c", "filter": { "_id": { "$in": [1, 2, 3] } } }, "find app.c {_id: {$in: [?]}}"),
+            (
+                doc! { "find": "c", "filter": { "$or": [{ "a": 1 }, { "b": 2 }] } },
+                "find app.c {$or: [{a: ?}, {b: ?}]}",
+            ),
+            (doc! { "find": "c", "filter": {} }, "find app.c {}"),
+            (
+                doc! { "aggregate": "c", "pipeline": [{ "$match": { "a": 1 } }, { "$group": { "_id": "$b", "n": { "$sum": 1 } } }, { "$sort": { "n": 1 } }] },
+                "aggregate app.c [{$match: {a: ?}}, {$group: {_id: $b, n: {$sum: ?}}}, {$sort: {n: 1}}]",
+            ),
+            (
+                doc! { "update": "c", "updates": [{ "q": { "_id": 1 }, "u": { "$set": { "a": "secret" } } }] },
+                "update app.c {_id: ?} u {$set: {a: ?}}",
+            ),
+            (doc! { "delete": "c", "deletes": [{ "q": { "a": 1 }, "limit": 1 }] }, "delete app.c {a: ?}"),
+            (doc! { "insert": "c", "documents": [{ "a": 1 }] }, "insert app.c"),
+            (doc! { "getMore": 5i64, "collection": "c" }, "getMore app.c"),
+            (doc! { "distinct": "c", "key": "a", "query": { "b": 1 } }, "distinct app.c a {b: ?}"),
+        ];
+        for (command, wanted) in cases {
+            assert_eq!(shape(command), wanted);
+        }
+    }
+
+    #[test]
+    fn a_shape_has_an_end() {
+        let wide: Document = (0..500).map(|n| (format!("field{n}"), bson::Bson::Int32(n))).collect();
+        assert!(shape(doc! { "find": "c", "filter": wide }).len() < LENGTH_MAX + 10);
+        let deep = (0..60).fold(doc! { "x": 1 }, |inner, _| doc! { "a": inner });
+        assert!(shape(doc! { "find": "c", "filter": deep }).ends_with("{a: …}}}}}}}}"));
+    }
+}
