@@ -1,6 +1,7 @@
 //! Scenarios: torana, HAProxy and no proxy side by side, interleaved round by round in one run, medians of at least five rounds.
 //! Each scenario starts the processes that it compares on free ports and ends them by their own handles.
 
+mod capture;
 mod drivers;
 mod idle;
 mod instructions;
@@ -39,7 +40,9 @@ enum Scenario {
     Instructions,
     /// Replica set of three and ZooKeeper, 1, 8 and 64 clients: what the level sequential costs
     Levels,
-    /// All of them but instructions and levels
+    /// Null server, 16 and 64 clients: what capturing everything costs
+    Capture,
+    /// All of them but instructions, levels and capture
     All,
 }
 
@@ -98,7 +101,7 @@ impl Scenario {
     fn pool_max(&self) -> Option<u32> {
         const FEW: u32 = 32;
         match self {
-            Scenario::Null | Scenario::Mongod | Scenario::Levels | Scenario::All => None,
+            Scenario::Null | Scenario::Mongod | Scenario::Levels | Scenario::Capture | Scenario::All => None,
             // Of 64 clients half queue in the count of instructions.
             Scenario::Many
             | Scenario::Idle
@@ -164,6 +167,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
         let tables = match scenario {
             Scenario::Levels => {
                 levels::run(&rig)?;
+                continue;
+            }
+            Scenario::Capture => {
+                println!("{}", capture::run(&rig)?.markdown());
                 continue;
             }
             Scenario::Null => throughput::null(&rig)?,
