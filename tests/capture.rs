@@ -259,6 +259,33 @@ fn looks_at_it(files: &Path) {
 }
 
 #[test]
+fn a_reply_that_its_client_is_slow_to_take_is_captured_whole() {
+    let set = ReplicaSet::of(1).start();
+    let out = Scratch::new("capture");
+    let mut torana = torana(&set, &format!("folder = \"{}\"\nreplies = \"whole\"", out.path().display()));
+    let mut client = torana.client_of(&set.host(0));
+    let takes = |client: &RawClient, bytes| {
+        rustix::net::sockopt::set_socket_recv_buffer_size(client.stream(), bytes).unwrap();
+    };
+    takes(&client, 4096);
+    for n in 0..4 {
+        client
+            .run("app", doc! { "insert": "large", "documents": [{ "_id": n, "x": "z".repeat(1_000_000) }] });
+    }
+    client.send_command("app", doc! { "find": "large" });
+    // So that the rest of it was taken into memory.
+    let spooled = || torana.metric("torana_replies_spooled_total", &[]) > 0.0;
+    wait_until("the client is too slow", SOON, spooled);
+    takes(&client, 4 << 20);
+    let told = client.read();
+    assert!(torana.stop(SOON).success());
+    let all = of_client(&read(&files_in(out.path())), &client);
+    let wholes =
+        all.iter().filter(|seen| matches!(seen, Seen::Reply { message, .. } if *message == told.raw));
+    assert_eq!(wholes.count(), 1);
+}
+
+#[test]
 fn secrets_are_nowhere_in_the_files() {
     let set = ReplicaSet::of(1).start();
     let out = Scratch::new("capture");
