@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -264,19 +265,27 @@ fn a_reply_that_its_client_is_slow_to_take_is_captured_whole() {
     let out = Scratch::new("capture");
     let mut torana = torana(&set, &format!("folder = \"{}\"\nreplies = \"whole\"", out.path().display()));
     let mut client = torana.client_of(&set.host(0));
-    let takes = |client: &RawClient, bytes| {
-        rustix::net::sockopt::set_socket_recv_buffer_size(client.stream(), bytes).unwrap();
-    };
-    takes(&client, 4096);
-    for n in 0..4 {
+    for n in 0..12 {
         client
             .run("app", doc! { "insert": "large", "documents": [{ "_id": n, "x": "z".repeat(1_000_000) }] });
     }
-    client.send_command("app", doc! { "find": "large" });
-    // So that the rest of it was taken into memory.
-    let spooled = || torana.metric("torana_replies_spooled_total", &[]) > 0.0;
-    wait_until("the client is too slow", SOON, spooled);
-    takes(&client, 4 << 20);
+    // The first fills the socket, so that the second, which is kept, finds no room in it: the rest of both is taken into
+    // memory, and written bit by bit.
+    client.send_command("app", doc! { "find": "large", "limit": 12, "singleBatch": true });
+    client.send_command("app", doc! { "find": "large", "limit": 3, "singleBatch": true });
+    let mut first = vec![0; 4];
+    client.stream().read_exact(&mut first).unwrap();
+    let length = i32::from_le_bytes(first[..].try_into().unwrap()) as usize;
+    wait_until("the rest of both is in memory", SOON, || {
+        std::thread::sleep(Duration::from_millis(150));
+        let (at, more) = (first.len(), (length - first.len()).min(500_000));
+        first.resize(at + more, 0);
+        client.stream().read_exact(&mut first[at..]).unwrap();
+        torana.metric("torana_replies_spooled_total", &[]) >= 2.0
+    });
+    let at = first.len();
+    first.resize(length, 0);
+    client.stream().read_exact(&mut first[at..]).unwrap();
     let told = client.read();
     assert!(torana.stop(SOON).success());
     let all = of_client(&read(&files_in(out.path())), &client);
