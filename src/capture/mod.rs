@@ -84,6 +84,7 @@ pub mod recorder;
 mod redact;
 mod scribe;
 pub mod selection;
+mod structure;
 
 pub use asked::Asked;
 pub use error::CaptureError;
