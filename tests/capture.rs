@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -256,6 +257,41 @@ fn looks_at_it(files: &Path) {
     let file = cut.path().join("lines.json").display().to_string();
     let (ok, said) = run(&["capture", "export", &path, "--brief", "--out", &file]);
     assert!(ok && std::fs::read_to_string(&file).unwrap().lines().count() == read(files).len(), "{said}");
+}
+
+#[test]
+fn a_reply_that_its_client_is_slow_to_take_is_captured_whole() {
+    let set = ReplicaSet::of(1).start();
+    let out = Scratch::new("capture");
+    let mut torana = torana(&set, &format!("folder = \"{}\"\nreplies = \"whole\"", out.path().display()));
+    let mut client = torana.client_of(&set.host(0));
+    for n in 0..12 {
+        client
+            .run("app", doc! { "insert": "large", "documents": [{ "_id": n, "x": "z".repeat(1_000_000) }] });
+    }
+    // The first fills the socket, so that the second, which is kept, finds no room in it: the rest of both is taken into
+    // memory, and written bit by bit.
+    client.send_command("app", doc! { "find": "large", "limit": 12, "singleBatch": true });
+    client.send_command("app", doc! { "find": "large", "limit": 3, "singleBatch": true });
+    let mut first = vec![0; 4];
+    client.stream().read_exact(&mut first).unwrap();
+    let length = i32::from_le_bytes(first[..].try_into().unwrap()) as usize;
+    wait_until("the rest of both is in memory", SOON, || {
+        std::thread::sleep(Duration::from_millis(150));
+        let (at, more) = (first.len(), (length - first.len()).min(500_000));
+        first.resize(at + more, 0);
+        client.stream().read_exact(&mut first[at..]).unwrap();
+        torana.metric("torana_replies_spooled_total", &[]) >= 2.0
+    });
+    let at = first.len();
+    first.resize(length, 0);
+    client.stream().read_exact(&mut first[at..]).unwrap();
+    let told = client.read();
+    assert!(torana.stop(SOON).success());
+    let all = of_client(&read(&files_in(out.path())), &client);
+    let wholes =
+        all.iter().filter(|seen| matches!(seen, Seen::Reply { message, .. } if *message == told.raw));
+    assert_eq!(wholes.count(), 1);
 }
 
 #[test]

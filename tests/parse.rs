@@ -5,11 +5,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bson::doc;
+use bson::{Bson, doc};
 use support::parts::part;
 use support::ports::Ports;
 use support::process::Process;
@@ -179,4 +180,71 @@ fn parse_reads_from_sequential_secondaries_that_stand_still_what_the_primary_has
     });
     same("sequential, by secondaries", &stage.direct, &lines);
     assert!(torana.metric("torana_reads_behind_total", &[]) > 0.0);
+}
+
+/// Texts under the keys of which Parse says that they are secret, wherever they stand in `value`.
+fn secrets(value: &Bson, is_secret: bool, found: &mut BTreeSet<String>) {
+    const SECRET: [&str; 6] = [
+        "_hashed_password",
+        "_session_token",
+        "sessionToken",
+        "_perishable_token",
+        "_email_verify_token",
+        "_password_history",
+    ];
+    match value {
+        Bson::Document(document) => document.iter().for_each(|(key, value)| {
+            let names_one = SECRET.contains(&key.as_str()) || key.starts_with("_auth_data_");
+            secrets(value, is_secret || names_one, found);
+        }),
+        Bson::Array(values) => values.iter().for_each(|value| secrets(value, is_secret, found)),
+        // Shorter ones may stand anywhere by chance.
+        Bson::String(text) if is_secret && text.len() > 10 => drop(found.insert(text.clone())),
+        _ => {}
+    }
+}
+
+/// The oplog has every token that ever was, those of sessions that were ended included.
+fn all_secrets(set: &ReplicaSet) -> BTreeSet<String> {
+    let mut client = set.client(set.primary());
+    let mut found = BTreeSet::new();
+    let mut reply =
+        client.run("local", doc! { "find": "oplog.rs", "filter": { "ns": { "$regex": "^parse|^admin" } } });
+    loop {
+        secrets(&Bson::Document(reply.clone()), false, &mut found);
+        let id = reply.get_document("cursor").unwrap().get_i64("id").unwrap();
+        if id == 0 {
+            return found;
+        }
+        reply = client.run("local", doc! { "getMore": id, "collection": "oplog.rs" });
+    }
+}
+
+#[test]
+fn of_parses_logins_sign_ups_and_resets_no_secret_is_in_a_capture() {
+    let set = ReplicaSet::of(1).start();
+    let out = Scratch::new("capture");
+    let text = format!(
+        "uri = \"{}\"\nlisten = \"127.0.0.1:{{port0}}\"\n[capture]\nfolder = \"{}\"\nreplies = \"whole\"\n",
+        set.uri(),
+        out.path().display()
+    );
+    let mut torana = Torana::with_config(text).start();
+    responses(&torana.uri(), "PRIMARY");
+    assert!(torana.stop(Duration::from_secs(30)).success());
+    let secrets = all_secrets(&set);
+    assert!(secrets.len() > 10, "{secrets:?}");
+    let folder =
+        std::fs::read_dir(out.path()).unwrap().flatten().map(|entry| entry.path()).find(|path| path.is_dir());
+    let mut records = Vec::new();
+    for mut reader in torana::capture::folder::open(&folder.unwrap()).unwrap() {
+        assert!(reader.damage.is_empty());
+        for block in reader.blocks.clone() {
+            records.extend(reader.block(&block).unwrap());
+        }
+    }
+    let holds = |text: &str| records.windows(text.len()).any(|part| part == text.as_bytes());
+    let leaked: Vec<&String> = secrets.iter().filter(|secret| holds(secret)).collect();
+    assert!(leaked.is_empty(), "{} of {}: {leaked:?}", leaked.len(), secrets.len());
+    assert!(holds("_hashed_password") && holds("_session_token"), "the traffic is in it");
 }

@@ -50,14 +50,15 @@
 //! Request: 4 bytes its number in the connection, 1 byte of flags (1: no reply is wanted; 2: the command's body was
 //! withheld, as it carries secrets), then the message as it came, header included, but for values that were replaced.
 //!
-//! Reply: 4 bytes the number of the request; 1 byte form (0 nothing more, 1 whole, 2 digest, 3 too large to be kept);
+//! Reply: 4 bytes the number of the request; 1 byte form (0 nothing more, 1 whole, 2 digest, 3 too large to be kept, or no memory
+//! for it);
 //! 4 bytes error code (0: ok; -1: an error without a code); 8 bytes cursor id; 4 bytes documents in the batch; 4 bytes
 //! length of the message. Then, by form: the message, or the 16 bytes of its digest ([`digest`]). Of an exhaust request
 //! there are several. Whatever is kept of others, of these there are facts alone: replies to commands that carry secrets,
 //! or whose replies are text; to requests that read secret fields under other names; to hellos after a connection's first.
 //!
 //! Closed: 1 byte (0 by the client in order, 1 otherwise). Lost: 1 byte, why the rest of the connection is not in the
-//! capture (1 the disk was behind, 2 no memory for a message, or one longer than 17 MiB).
+//! capture (1 the disk was behind, 2 a request longer than 17 MiB).
 //!
 //! ## Index and trailer
 //!
@@ -83,6 +84,7 @@ pub mod recorder;
 mod redact;
 mod scribe;
 pub mod selection;
+mod structure;
 
 pub use asked::Asked;
 pub use error::CaptureError;

@@ -22,6 +22,10 @@ pub const MEMORY_MAX: usize = 36 << 20;
 /// up by two of them and their compressed copies.
 pub const MESSAGE_MAX: usize = 17 << 20;
 
+/// Of so many of these bytes replies that are being put together take at most one: clients that are slow to take theirs must
+/// not leave the others without room.
+const HELD_SHARE: usize = 3;
+
 /// Bytes of a record beside its message, at most: front, facts and policy; addresses and names of one that opens.
 const BESIDE: usize = 64;
 
@@ -104,7 +108,9 @@ pub struct Queue {
     state: Mutex<State>,
     spare: Mutex<Vec<Vec<u8>>>,
     used: AtomicUsize,
-    memory_max: usize,
+    held: AtomicUsize,
+    used_max: usize,
+    held_max: usize,
 }
 
 #[derive(Debug)]
@@ -121,8 +127,16 @@ impl Queue {
         // Every chunk that waits counts as a full one, or as more.
         let (sender, receiver) = sync_channel(memory_max / CHUNK + 1);
         let state = State { chunk: Vec::with_capacity(CHUNK), lost: Vec::new(), sender: Some(sender) };
-        let (state, spare) = (Mutex::new(state), Mutex::default());
-        (Queue { state, spare, used: AtomicUsize::new(0), memory_max }, receiver)
+        let held_max = memory_max / HELD_SHARE;
+        let queue = Queue {
+            state: Mutex::new(state),
+            spare: Mutex::default(),
+            used: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            used_max: memory_max - held_max,
+            held_max,
+        };
+        (queue, receiver)
     }
 
     /// Takes `record`, of which the body has about `length` bytes.
@@ -168,20 +182,28 @@ impl Queue {
         self.locked().lost.push(lost);
     }
 
-    /// Counts `bytes` of memory; false if there is not so much.
-    pub fn reserve(&self, bytes: usize) -> bool {
-        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.memory_max);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    /// Counts `bytes` of a reply that is being put together; false if there is no room for them.
+    pub fn hold(&self, bytes: usize) -> bool {
+        count(&self.held, bytes, self.held_max)
     }
 
-    /// Gives `bytes` of memory back.
-    pub fn release(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    /// They are not held any more.
+    pub fn let_go(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that wait or are being written.
+    /// Bytes that wait, are being written, or are held.
     pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed) + self.locked().chunk.len()
+        let counted = self.used.load(Ordering::Relaxed) + self.held.load(Ordering::Relaxed);
+        counted + self.locked().chunk.len()
+    }
+
+    fn reserve(&self, bytes: usize) -> bool {
+        count(&self.used, bytes, self.used_max)
+    }
+
+    fn release(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Takes nothing more. What was taken is still handed to the writer.
@@ -259,6 +281,11 @@ impl Queue {
     }
 }
 
+fn count(counted: &AtomicUsize, bytes: usize, most: usize) -> bool {
+    let more = |counted: usize| counted.checked_add(bytes).filter(|sum| *sum <= most);
+    counted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+}
+
 /// The record at the front of a chunk's bytes with its policy, and how many bytes both take.
 pub fn take(bytes: &[u8]) -> Option<(Policy, Record<'_>, usize)> {
     let (policy, rest) = bytes.split_first()?;
@@ -313,7 +340,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_refused_and_memory_stays_within_its_limit() {
-        let (queue, receiver) = Queue::new(4 * CHUNK);
+        let (queue, receiver) = Queue::new(6 * CHUNK);
         let taken = (0..100).filter(|_| append(&queue, 1, CHUNK / 4).is_ok()).count();
         assert!((15..=16).contains(&taken), "{taken}");
         assert!(queue.used() <= 5 * CHUNK);
@@ -334,6 +361,15 @@ mod tests {
             queue.done(filled);
         }
         panic!("the loss was lost");
+    }
+
+    #[test]
+    fn replies_that_are_held_leave_room_for_records() {
+        let (queue, _receiver) = Queue::new(6 * CHUNK);
+        assert!(queue.hold(2 * CHUNK) && !queue.hold(1));
+        assert_eq!((0..8).filter(|_| append(&queue, 1, CHUNK / 3).is_ok()).count(), 8);
+        queue.let_go(2 * CHUNK);
+        assert!(queue.hold(1));
     }
 
     #[test]

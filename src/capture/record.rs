@@ -42,7 +42,7 @@ pub enum Kind<'a> {
     Reply(Reply<'a>),
     /// The connection was closed; true if by the client and in order.
     Closed(bool),
-    /// The rest of the connection is not in the capture: 1 the disk was behind, 2 no memory for a message.
+    /// The rest of the connection is not in the capture: 1 the disk was behind, 2 a request that was too long.
     Lost(u8),
     /// A kind of a later version.
     Other(u8),
@@ -100,7 +100,7 @@ pub enum Form<'a> {
     Whole(&'a [u8]),
     /// Its [`digest`](super::digest).
     Digest(&'a [u8; 16]),
-    /// Nothing, as it is larger than what is kept.
+    /// Nothing, as it is larger than what is kept, or there was no memory to put it together.
     TooLarge,
 }
 

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -160,6 +160,17 @@ pub struct Progress {
     pub lost: AtomicU64,
     /// Why it ended before it was told to.
     pub cut_short: Mutex<Option<String>>,
+    /// All is written that will be.
+    is_over: AtomicBool,
+}
+
+/// Says that it is over, however the thread that writes ends.
+struct IsOver(Arc<Progress>);
+
+impl Drop for IsOver {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Release);
+    }
 }
 
 /// A recording.
@@ -210,9 +221,10 @@ impl Recorder {
         );
         scribe.begin(first).map_err(|error| CaptureError::io(&files, error))?;
         metrics.queue_limit_bytes.set(i64::try_from(options.memory_max).unwrap_or(i64::MAX));
+        let is_over = IsOver(progress.clone());
         let thread = std::thread::Builder::new().name("torana-capture".to_owned()).spawn(move || {
             scribe.run();
-            drop(lock);
+            drop((lock, is_over));
             on_end();
         });
         let thread = Mutex::new(Some(thread.map_err(|error| CaptureError::io(&files, error))?));
@@ -247,14 +259,14 @@ impl Recorder {
         self.queue.lose(Lost { connection, time: self.time(Instant::now()), why });
     }
 
-    /// Counts memory for a reply that is being put together; false if there is none.
-    pub fn reserve(&self, bytes: usize) -> bool {
-        self.queue.reserve(bytes)
+    /// Counts `bytes` of memory for a reply that is being put together; false if there are none.
+    pub fn hold(&self, bytes: usize) -> bool {
+        self.queue.hold(bytes)
     }
 
-    /// Gives it back.
-    pub fn release(&self, bytes: usize) {
-        self.queue.release(bytes);
+    /// Gives them back.
+    pub fn let_go(&self, bytes: usize) {
+        self.queue.let_go(bytes);
     }
 
     /// Bytes that wait to be written.
@@ -277,9 +289,7 @@ impl Recorder {
 
     /// How it stands.
     pub fn status(&self) -> Status {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let recording = thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        drop(thread);
+        let recording = !self.progress.is_over.load(Ordering::Acquire);
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if !recording {
             ended.get_or_insert_with(Instant::now);

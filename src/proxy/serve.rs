@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, interval, sleep};
@@ -56,13 +57,9 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     let captures = Captures::new(shared.clone(), sets.clone(), counts, open);
     if let Some(address) = &config.admin {
         let socket = admin::bind(address).await?;
-        let check = readiness.clone();
-        let (limits, metrics) = (config.limits.clone(), metrics.clone());
-        let control = Some(Arc::new(captures.clone()) as Arc<dyn admin::CaptureControl>);
-        tasks.spawn(async move {
-            let ready = move || check.check();
-            admin::serve(socket, metrics, ready, control, &limits, std::future::pending()).await;
-        });
+        let served =
+            serve_admin(socket, metrics.clone(), readiness.clone(), captures.clone(), config.limits.clone());
+        tasks.spawn(served);
     }
     for runner in &mut runners {
         tokio::select! {
@@ -89,6 +86,19 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     captures.stop().await;
     tracing::info!("all clients are closed; torana ends");
     Ok(())
+}
+
+/// The admin endpoint, until dropped.
+async fn serve_admin(
+    socket: TcpListener,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    captures: Captures,
+    limits: Limits,
+) {
+    let control = Some(Arc::new(captures) as Arc<dyn admin::CaptureControl>);
+    let ready = move || readiness.check();
+    admin::serve(socket, metrics, ready, control, &limits, std::future::pending()).await;
 }
 
 /// Begins the capture that the configuration asks for, in a folder of its own. Clients are served with it or without.

@@ -24,8 +24,8 @@ const REPLY_MAX: usize = 4 << 20;
 /// Why the rest of a connection is not in the capture: the disk was behind.
 const BEHIND: u8 = 1;
 
-/// No memory for a message, or one that is longer than what is kept.
-const NO_MEMORY: u8 = 2;
+/// A request that is longer than what is kept.
+const TOO_LONG: u8 = 2;
 
 /// A client's tap, if it has one.
 #[derive(Debug, Default)]
@@ -144,7 +144,7 @@ enum Coming {
     Header(Vec<u8>),
     /// To be kept; so many bytes long.
     Kept { bytes: Vec<u8>, length: usize, _memory: Memory },
-    /// Too large to be kept; so many bytes are to come.
+    /// Too large to be kept, or there is no memory for it; so many bytes are to come.
     Passing { passing: Box<Passing>, header: Header, left: usize },
     /// Of no interest.
     Skipped { left: usize },
@@ -159,7 +159,7 @@ struct Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.recorder.release(self.bytes);
+        self.recorder.let_go(self.bytes);
     }
 }
 
@@ -209,7 +209,7 @@ impl Tap {
             self.open(client, request)?;
         }
         if message.len() > MESSAGE_MAX {
-            return Err(self.lose(NO_MEMORY));
+            return Err(self.lose(TOO_LONG));
         }
         let policy = match policy(name(request, message)) {
             Policy::Hello if std::mem::replace(&mut self.has_greeted, true) => Policy::HelloAgain,
@@ -291,12 +291,11 @@ impl Tap {
         let length = header.length;
         let coming = match is_answer {
             false => Coming::Skipped { left: length },
-            true if length > REPLY_MAX => Coming::Passing { passing: Box::default(), header, left: length },
-            true if self.recorder.reserve(length) => {
+            true if length <= REPLY_MAX && self.recorder.hold(length) => {
                 let _memory = Memory { recorder: self.recorder.clone(), bytes: length };
                 Coming::Kept { bytes: Vec::with_capacity(length), length, _memory }
             }
-            true => return Err(self.lose(NO_MEMORY)),
+            true => Coming::Passing { passing: Box::default(), header, left: length },
         };
         self.go_on(coming, bytes)
     }

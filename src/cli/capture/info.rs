@@ -164,7 +164,7 @@ impl Counts {
         for (why, count) in &self.lost {
             let why = match why {
                 1 => "the disk was behind",
-                2 => "no memory for a message, or one too long",
+                2 => "a request that was too long",
                 _ => "for a reason of a later version",
             };
             text += &format!(" ({count}: {why})");

@@ -1,0 +1,58 @@
+//! Which fields of commands, of expressions and of replies are structure, and not data: they are what a command needs to
+//! stay the command that it was when all values are replaced.
+
+/// Text of the server, or of code, in which values may stand.
+#[rustfmt::skip]
+pub const TEXTS: &[&[u8]] = &[
+    b"errmsg", b"$err", b"err", b"$where", b"body", b"map", b"reduce", b"finalize", b"comment",
+];
+
+/// Of operators their arguments say how, and not what.
+#[rustfmt::skip]
+pub const HOW: &[&[u8]] = &[
+    b"$exists", b"$type", b"$options", b"$size", b"$slice", b"$position", b"$rename", b"$ref", b"$language",
+    b"$caseSensitive", b"$orderby", b"$hint",
+];
+
+/// Fields of commands, statements and replies that are structure, and not data.
+#[rustfmt::skip]
+pub const STRUCTURE: &[&[u8]] = &[
+    b"$db", b"$readPreference", b"$clusterTime", b"$configTime", b"$topologyTime", b"lsid", b"txnNumber",
+    b"autocommit", b"startTransaction", b"readConcern", b"writeConcern", b"maxTimeMS", b"maxAwaitTimeMS",
+    b"apiVersion", b"apiStrict", b"apiDeprecationErrors", b"collation", b"hint", b"batchSize", b"limit",
+    b"skip", b"singleBatch", b"tailable", b"awaitData", b"noCursorTimeout", b"oplogReplay",
+    b"allowPartialResults", b"allowDiskUse", b"showRecordId", b"returnKey", b"sort", b"ordered",
+    b"bypassDocumentValidation", b"multi", b"upsert", b"new", b"remove", b"collection", b"cursors", b"key",
+    b"name", b"to", b"dropTarget", b"capped", b"size", b"expireAfterSeconds", b"timeseries", b"nameOnly",
+    b"authorizedDatabases", b"client", b"topologyVersion", b"helloOk", b"compression", b"ok", b"n",
+    b"nModified", b"code", b"codeName", b"errorLabels", b"operationTime", b"electionId", b"opTime",
+    b"index", b"id", b"ns", b"postBatchResumeToken", b"partialResultsReturned", b"verbosity", b"unique",
+    b"sparse", b"v", b"weights", b"default_language", b"language_override", b"viewOn",
+];
+
+/// Fields with commands, statements or parts of replies inside.
+#[rustfmt::skip]
+pub const NESTING: &[&[u8]] = &[
+    b"updates", b"deletes", b"ops", b"cursor", b"writeErrors", b"writeConcernError", b"lastErrorObject",
+    b"nsInfo", b"cursorsKilled", b"upserted", b"indexes",
+];
+
+/// Of pipelines, what names something or says how.
+#[rustfmt::skip]
+pub const PIPELINE: &[&[u8]] = &[
+    b"from", b"localField", b"foreignField", b"as", b"into", b"coll", b"db", b"on", b"whenMatched",
+    b"whenNotMatched", b"path", b"$limit", b"$skip", b"size", b"$out", b"$count", b"$sortByCount",
+    b"connectFromField", b"connectToField", b"depthField", b"unit", b"format",
+];
+
+/// What is looked for inside them is no part of the expression that they stand in.
+#[rustfmt::skip]
+pub const APART: &[&[u8]] = &[
+    b"$and", b"$or", b"$nor", b"$not", b"$expr", b"$match", b"$facet",
+];
+
+/// Kinds of indexes, which stand where a direction may.
+#[rustfmt::skip]
+pub const INDEX_KINDS: &[&[u8]] = &[
+    b"2d", b"2dsphere", b"text", b"hashed",
+];
