@@ -408,11 +408,14 @@ impl Player {
         self.in_flight += 1;
     }
 
-    /// The job is over: whoever waited for it may go on.
+    /// The job is over now: whoever waited for it may go on.
     fn end(&mut self, queued: Queued, sent: u64, end: End) {
+        self.end_at(self.now(), queued, sent, end);
+    }
+
+    fn end_at(&mut self, done: u64, queued: Queued, sent: u64, end: End) {
         let number = queued.job.number;
         let Queued { job, due, ready } = queued;
-        let done = self.now();
         self.outbox.push(Outcome { job, due, ready, sent, done, end }, !self.is_paced());
         self.done.finish(number);
         self.done_below.store(self.done.below(), Ordering::Relaxed);
