@@ -172,10 +172,8 @@ fn finish(circumstances: &mut Circumstances, planned: &Planned, target: Option<&
         Ended::Whole => "the whole capture was played".to_owned(),
         Ended::Stopped => "stopped before its end: only what was read of the capture is counted".to_owned(),
         Ended::TimeUp => "ended as its time was up: only what was read of the capture is counted".to_owned(),
-        Ended::Lost(member) => {
-            format!(
-                "ended before its time: {member} could not be reached for 30 s; only what was read of the capture is counted"
-            )
+        Ended::Lost(why) => {
+            format!("ended before its time: {why}; only what was read of the capture is counted")
         }
     };
 }
