@@ -532,3 +532,72 @@ fn ctrl_c_ends_a_replay_with_its_report() {
         process.stdout()
     );
 }
+
+#[test]
+fn a_target_that_comes_back_is_played_on_and_each_operation_is_sent_once_at_most() {
+    let server = Arc::new(FakeServer::answering());
+    let commands: Vec<Document> = (0..30).map(|n| doc! { "find": "c", "n": n }).collect();
+    let capture = capture_of(&commands);
+    let fake = server.clone();
+    server.script(move |peer: &mut Peer, request: &Message| {
+        if request.query_or_body().get_i32("n").ok() != Some(10) {
+            return peer.ok(request);
+        }
+        fake.refuse(true);
+        let fake = fake.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(500));
+            fake.refuse(false);
+        });
+        Then::Close
+    });
+    let (report, output) = replay(&capture, &server.uri(), &["--speed", "max"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    check_card(&report);
+    let failed = report["scorecard"]["failed"].as_u64().unwrap();
+    assert!((2..10).contains(&failed), "{report}");
+    let mut seen: Vec<i32> = server
+        .requests("find")
+        .iter()
+        .map(|seen| seen.message.query_or_body().get_i32("n").unwrap())
+        .collect();
+    assert_eq!(seen.len() as u64, 31 - failed);
+    seen.dedup();
+    assert_eq!(seen.len() as u64, 31 - failed);
+    // The script holds the server that holds it.
+    server.script(Peer::ok);
+}
+
+#[test]
+fn a_slower_server_is_told_from_noise_by_repeated_runs() {
+    let server = FakeServer::answering();
+    let commands: Vec<Document> = (0..60)
+        .map(|n| {
+            if n % 2 == 0 {
+                doc! { "find": "c" }
+            } else {
+                doc! { "count": "c" }
+            }
+        })
+        .collect();
+    let capture = capture_of(&commands);
+    let (_, output) = replay(&capture, &server.uri(), &["--speed", "max", "--repeat", "3"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let old = capture.path().join("old.json");
+    std::fs::rename(capture.path().join("report.json"), &old).unwrap();
+    server.script(|peer: &mut Peer, request: &Message| {
+        if support::fake_server::name_of(request) == "count" {
+            std::thread::sleep(Duration::from_millis(40));
+        }
+        peer.ok(request)
+    });
+    let arguments = ["--speed", "max", "--repeat", "3", "--compare", old.to_str().unwrap()];
+    let (_, output) = replay(&capture, &server.uri(), &arguments);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let compared = text.split("Compared:").nth(1).unwrap_or_else(|| panic!("{text}"));
+    let count = compared.lines().skip_while(|line| *line != "count").nth(1).unwrap();
+    let p50 = count.split("P70").next().unwrap();
+    assert!(p50.ends_with("%)*    "), "{compared}");
+    let (_, output) = replay(&capture, &server.uri(), &["--compare", capture.file().to_str().unwrap()]);
+    assert!(!output.status.success());
+}

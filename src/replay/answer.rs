@@ -47,6 +47,11 @@ impl Answer {
             match element.key {
                 b"ok" => ok = element.value.as_bool(),
                 b"code" => code = element.value.as_i64(),
+                b"$err" => ok = Some(false),
+                b"values" => {
+                    let values = elements(element.value.as_document().unwrap_or_default());
+                    answer.documents = values.map_while(Result::ok).count() as u32;
+                }
                 b"operationTime" => answer.operation_time = element.value.as_timestamp(),
                 b"writeErrors" | b"writeConcernError" => answer.has_write_error = true,
                 b"cursor" => answer.add_cursor(element.value.as_document().unwrap_or_default()),

@@ -4,12 +4,15 @@
 //! sort was asked for, the words of an error. What a server says of itself (serverStatus and its kin) is compared by whether
 //! it was an answer at all.
 
+use std::borrow::Cow;
+
 use super::answer::Answer;
 use super::job::{Recorded, RecordedForm};
-use super::view::View;
+use super::redacted::{Redaction, names_secret, without_secrets};
+use super::view::{View, documents_of};
 use crate::capture::digest;
 use crate::doc::{BsonType, Element, elements, find};
-use crate::wire::{OpMsg, OpReply, Opcode, Side, read_i32};
+use crate::wire::{Opcode, read_i32};
 
 /// What a comparison says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +36,13 @@ pub enum Why {
     Behind,
     /// No reply was wanted.
     Unanswered,
+    /// They differ in what the capture does not have as it was, or may.
+    Redacted,
 }
 
 impl Why {
     /// All of them.
-    pub const ALL: [Why; 3] = [Why::NotRecorded, Why::Behind, Why::Unanswered];
+    pub const ALL: [Why; 4] = [Why::NotRecorded, Why::Behind, Why::Unanswered, Why::Redacted];
 
     /// As a report says it.
     pub fn text(self) -> &'static str {
@@ -45,6 +50,7 @@ impl Why {
             Why::NotRecorded => "no recorded answer",
             Why::Behind => "comparing was behind",
             Why::Unanswered => "no answer wanted",
+            Why::Redacted => "differs, but values were replaced in the capture",
         }
     }
 }
@@ -95,8 +101,22 @@ const VOLATILE_STAGES: &[&str] = &[
     "$sample",
 ];
 
-/// Compares the reply to a request with the recorded one. `whole` is the recorded message with the ids of this run.
-pub fn compare(view: &View<'_>, recorded: &Recorded, whole: Option<&[u8]>, reply: &[u8]) -> Verdict {
+/// An answer, and what it is to be compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair<'a> {
+    /// The request, as it was sent.
+    pub request: &'a [u8],
+    /// The answer of now.
+    pub reply: &'a [u8],
+    /// The recorded one; if it is whole, with the ids of this run.
+    pub recorded: &'a Recorded,
+    /// What was replaced in the capture.
+    pub redaction: Redaction,
+}
+
+/// Compares the reply to a request with the recorded one.
+pub fn compare(view: &View<'_>, pair: &Pair<'_>) -> Verdict {
+    let Pair { reply, recorded, .. } = *pair;
     let Some(answer) = Answer::read(reply) else { return Verdict::Different("it is no reply".to_owned()) };
     if recorded.code != answer.code {
         let text = |code| if code == 0 { "ok".to_owned() } else { format!("error {code}") };
@@ -105,20 +125,35 @@ pub fn compare(view: &View<'_>, recorded: &Recorded, whole: Option<&[u8]>, reply
     if recorded.code != 0 || is_volatile(view) {
         return Verdict::EqualFacts;
     }
-    match (&recorded.form, whole) {
-        (RecordedForm::Whole(_), Some(whole)) => match difference(whole, reply, is_sorted(view)) {
+    let what = match &recorded.form {
+        RecordedForm::Whole(whole) => match difference(whole, reply, is_sorted(view), all_of) {
+            None => return Verdict::Equal,
+            Some(place) => place,
+        },
+        RecordedForm::Digest(wanted) if digest::of(reply) == Some(*wanted) => return Verdict::Equal,
+        _ if recorded.documents != answer.documents => documents(recorded, &answer),
+        RecordedForm::Digest(_) => "the digests differ".to_owned(),
+        RecordedForm::Nothing => return Verdict::EqualFacts,
+    };
+    excused(view, pair, what)
+}
+
+/// What a difference comes to when it is considered that the capture does not have everything as it was.
+fn excused(view: &View<'_>, pair: &Pair<'_>, what: String) -> Verdict {
+    let asks_for_secrets = view.name() != b"insert" && names_secret(pair.request);
+    if pair.redaction == Redaction::Values || asks_for_secrets {
+        return Verdict::NotComparable(Why::Redacted);
+    }
+    if !names_secret(pair.reply) {
+        return Verdict::Different(what);
+    }
+    match &pair.recorded.form {
+        RecordedForm::Whole(whole) => match difference(whole, pair.reply, is_sorted(view), without_secrets) {
             None => Verdict::Equal,
-            Some(where_) => Verdict::Different(where_),
+            Some(place) => Verdict::Different(place),
         },
-        (RecordedForm::Digest(wanted), _) => match digest::of(reply) == Some(*wanted) {
-            true => Verdict::Equal,
-            false if recorded.documents != answer.documents => {
-                Verdict::Different(documents(recorded, &answer))
-            }
-            false => Verdict::Different("the digests differ".to_owned()),
-        },
-        _ if recorded.documents != answer.documents => Verdict::Different(documents(recorded, &answer)),
-        _ => Verdict::EqualFacts,
+        RecordedForm::Digest(_) => Verdict::NotComparable(Why::Redacted),
+        RecordedForm::Nothing => Verdict::Different(what),
     }
 }
 
@@ -143,22 +178,26 @@ fn is_sorted(view: &View<'_>) -> bool {
         || stages(view).any(|stage| stage.key == b"$sort")
 }
 
-/// Where two replies differ; `None` if they do not.
-fn difference(recorded: &[u8], reply: &[u8], is_sorted: bool) -> Option<String> {
-    match (opcode(recorded), opcode(reply)) {
-        (Some(Opcode::Msg), Some(Opcode::Msg)) => {
-            let recorded = OpMsg::parse(recorded, Side::Server).ok()?;
-            let Ok(reply) = OpMsg::parse(reply, Side::Server) else { return Some("it is no reply".into()) };
-            body_difference(recorded.body, reply.body, is_sorted)
-        }
-        (Some(Opcode::Reply), Some(Opcode::Reply)) => {
-            let list = |message: &'_ [u8]| message.get(OpReply::DOCUMENTS_AT..).map(<[u8]>::to_vec);
-            let (recorded, reply) = (list(recorded)?, list(reply)?);
-            let first = |bytes: &'_ [u8]| digest::documents(bytes).next().map(<[u8]>::to_vec);
-            body_difference(&first(&recorded)?, &first(&reply)?, is_sorted)
-        }
-        _ => Some("the opcodes differ".to_owned()),
+/// Where two replies differ; `None` if they do not. Of each answer that counts which `part` leaves.
+fn difference(
+    recorded: &[u8],
+    reply: &[u8],
+    is_sorted: bool,
+    part: fn(&[u8]) -> Cow<'_, [u8]>,
+) -> Option<String> {
+    if opcode(recorded) != opcode(reply) {
+        return Some("the opcodes differ".to_owned());
     }
+    // The answer to a command is one document, in either opcode.
+    let first = |message| documents_of(message).first().copied().map(part);
+    match (first(recorded), first(reply)) {
+        (Some(recorded), Some(reply)) => body_difference(&recorded, &reply, is_sorted),
+        _ => Some("it is no reply".to_owned()),
+    }
+}
+
+fn all_of(document: &[u8]) -> Cow<'_, [u8]> {
+    Cow::Borrowed(document)
 }
 
 fn opcode(message: &[u8]) -> Option<Opcode> {
@@ -263,7 +302,9 @@ mod tests {
         let (command, recorded, reply) = (message(&command), message(recorded), message(reply));
         let Answer { code, cursor, documents, .. } = Answer::read(&recorded).unwrap();
         let kept = Recorded { latency: 1, code, cursor, documents, form: form(recorded.clone()) };
-        compare(&View::of(&command).unwrap(), &kept, Some(&recorded), &reply)
+        let redaction = Redaction::Fields;
+        let pair = Pair { request: &command, reply: &reply, recorded: &kept, redaction };
+        compare(&View::of(&command).unwrap(), &pair)
     }
 
     fn found(batch: [i32; 2], id: i64) -> Document {
@@ -328,5 +369,23 @@ mod tests {
         let status = doc! { "serverStatus": 1, "$db": "admin" };
         let reply = |uptime: i32| doc! { "uptime": uptime, "ok": 1.0 };
         assert_eq!(verdict(status, &reply(1), &reply(2), RecordedForm::Whole), Verdict::EqualFacts);
+    }
+
+    #[test]
+    fn what_was_replaced_in_the_capture_is_no_difference() {
+        let user = |token: &str, name: &str| {
+            doc! { "cursor": { "firstBatch": [{ "name": name, "_session_token": token }], "id": 0i64 }, "ok": 1.0 }
+        };
+        let find = doc! { "find": "b", "filter": { "_id": 1 }, "$db": "a" };
+        let whole = RecordedForm::Whole as fn(Vec<u8>) -> RecordedForm;
+        assert_eq!(verdict(find.clone(), &user("x", "n"), &user("y", "n"), whole), Verdict::Equal);
+        let other = verdict(find.clone(), &user("x", "n"), &user("y", "m"), whole);
+        assert_eq!(other, Verdict::Different("cursor.firstBatch".into()));
+        let digested = |bytes: Vec<u8>| RecordedForm::Digest(digest::of(&bytes).unwrap());
+        let unknown = Verdict::NotComparable(Why::Redacted);
+        assert_eq!(verdict(find, &user("x", "n"), &user("y", "n"), digested), unknown);
+        let by_token = doc! { "find": "b", "filter": { "_session_token": "x" }, "$db": "a" };
+        let nobody = doc! { "cursor": { "firstBatch": [], "id": 0i64 }, "ok": 1.0 };
+        assert_eq!(verdict(by_token, &user("x", "n"), &nobody, whole), unknown);
     }
 }

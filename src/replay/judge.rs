@@ -8,10 +8,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use super::compare::{Verdict, Why, compare};
+use super::compare::{Pair, Verdict, Why, compare};
 use super::job::{End, Job, Outcome, RecordedForm};
 use super::player::Backlog;
 use super::progress::Progress;
+use super::redacted::Redaction;
 use super::scorecard::{Scorecard, Skip};
 use super::shape;
 use super::stats::{Groups, Latencies, Measured, Timeline, histogram};
@@ -90,11 +91,12 @@ pub struct Judged {
     pub first_sent: Option<u64>,
     shape: String,
     is_paced: bool,
+    redaction: Redaction,
 }
 
 impl Judged {
     /// Nothing so far. Only what `is_paced` is ever late.
-    pub fn new(is_paced: bool) -> Judged {
+    pub fn new(is_paced: bool, redaction: Redaction) -> Judged {
         Judged {
             card: Scorecard::default(),
             overall: Latencies::new(3),
@@ -109,6 +111,7 @@ impl Judged {
             first_sent: None,
             shape: String::new(),
             is_paced,
+            redaction,
         }
     }
 
@@ -146,7 +149,7 @@ impl Judged {
         }
         let view = View::of(&outcome.job.message).ok();
         self.name_shape(view.as_ref());
-        let verdict = view.and_then(|view| verdict(&view, outcome));
+        let verdict = view.and_then(|view| verdict(&view, outcome, self.redaction));
         self.count(&verdict, outcome);
         let measured = self.measure(outcome, &verdict);
         let lag = self.lag(outcome);
@@ -255,18 +258,14 @@ impl Judged {
 }
 
 /// Compares an outcome's answer; `None` if it failed, or needed what does not exist.
-fn verdict(view: &View<'_>, outcome: &Outcome) -> Option<Verdict> {
+fn verdict(view: &View<'_>, outcome: &Outcome, redaction: Redaction) -> Option<Verdict> {
     let none = |why| Some(Verdict::NotComparable(why));
     match (&outcome.end, &outcome.job.recorded) {
         (End::Answered(_), None) => none(Why::NotRecorded),
         (End::Answered(None), _) => none(Why::Behind),
         (End::Unanswered, _) => none(Why::Unanswered),
         (End::Answered(Some(reply)), Some(recorded)) => {
-            let whole = match &recorded.form {
-                RecordedForm::Whole(message) => Some(message.as_slice()),
-                _ => None,
-            };
-            Some(compare(view, recorded, whole, reply))
+            Some(compare(view, &Pair { request: &outcome.job.message, reply, recorded, redaction }))
         }
         _ => None,
     }

@@ -30,6 +30,7 @@ pub mod poller;
 mod progress;
 pub mod races;
 pub mod recent;
+pub mod redacted;
 pub mod remap;
 pub mod report;
 pub mod run;

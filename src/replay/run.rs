@@ -13,6 +13,7 @@ use super::plan::Rules;
 use super::planner::Planner;
 use super::player::{Ended, Outbox, PlayOptions, Player, Stops, inbox};
 use super::progress::{Position, Progress};
+use super::redacted::Redaction;
 use super::report::{CaptureInfo, Circumstances, Report, TargetInfo};
 use super::schedule::Speed;
 use super::scorecard::Scorecard;
@@ -95,11 +96,16 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, R
         }
         None => None,
     };
+    let redaction = match source.head() {
+        Some(head) if head.redact == "values" => Redaction::Values,
+        _ => Redaction::Fields,
+    };
+    let judged = Judged::new(options.speed != Speed::Max && target.is_some(), redaction);
     let planner = Planner::new(options.rules.clone(), from);
     let (mut judged, planned, ended) = match &target {
-        Some(target) => play(options, source, planner, target, length, interrupted)?,
+        Some(target) => play(options, source, (planner, judged), target, length, interrupted)?,
         None => {
-            let (judged, planned) = plan_only(options, source, planner, length, interrupted);
+            let (judged, planned) = plan_only(options, source, (planner, judged), length, interrupted);
             (judged, planned, if interrupted.load(Ordering::Relaxed) { Ended::Stopped } else { Ended::Whole })
         }
     };
@@ -166,10 +172,8 @@ fn finish(circumstances: &mut Circumstances, planned: &Planned, target: Option<&
         Ended::Whole => "the whole capture was played".to_owned(),
         Ended::Stopped => "stopped before its end: only what was read of the capture is counted".to_owned(),
         Ended::TimeUp => "ended as its time was up: only what was read of the capture is counted".to_owned(),
-        Ended::Lost(member) => {
-            format!(
-                "ended before its time: {member} could not be reached for 30 s; only what was read of the capture is counted"
-            )
+        Ended::Lost(why) => {
+            format!("ended before its time: {why}; only what was read of the capture is counted")
         }
     };
 }
@@ -179,7 +183,7 @@ type Played = (Judged, Planned, Ended);
 fn play(
     options: &Options,
     source: Source,
-    planner: Planner,
+    (planner, judged): (Planner, Judged),
     target: &Target,
     length: u64,
     interrupted: &Arc<AtomicBool>,
@@ -191,7 +195,6 @@ fn play(
     let position = Arc::new(Position::default());
     let whole = length.saturating_mul(u64::from(options.loops));
     let progress = Progress::new(position.clone(), whole, options.speed, options.run_for, options.quiet);
-    let is_paced = options.speed != Speed::Max;
     let to = options.to.as_ref();
     let play_options = PlayOptions {
         speed: options.speed,
@@ -208,7 +211,7 @@ fn play(
     std::thread::scope(|scope| {
         let planning =
             scope.spawn(move || course.plan(source, planner, |batch| sender.send(std::mem::take(batch))));
-        let judging = scope.spawn(move || Judged::new(is_paced).run(&judging, &backlog, progress));
+        let judging = scope.spawn(move || judged.run(&judging, &backlog, progress));
         let ended = player.run();
         // Whatever the player ended of, the planner has nothing left to do.
         if ended.is_err() {
@@ -223,11 +226,10 @@ fn play(
 fn plan_only(
     options: &Options,
     source: Source,
-    planner: Planner,
+    (planner, mut judged): (Planner, Judged),
     length: u64,
     interrupted: &Arc<AtomicBool>,
 ) -> (Judged, Planned) {
-    let mut judged = Judged::new(false);
     let course = Course {
         loops: options.loops,
         length,

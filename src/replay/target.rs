@@ -18,6 +18,9 @@ use crate::wire::{HEADER_LEN, Header, MESSAGE_MAX, MsgFlags, OpMsg, OpMsgBuilder
 /// How long a member has to answer, if the connection string does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Names of members that are asked: a set has at most 50 members (server limit `kMaxMembers`), some known by two names.
+const NAMES_MAX: usize = 128;
+
 /// Why there is no target.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
@@ -83,7 +86,7 @@ impl Target {
                     check_name(uri, &member)?;
                     if !uri.direct_connection {
                         for host in hosts(&member.hello) {
-                            if !names.contains(&host) {
+                            if names.len() < NAMES_MAX && !names.contains(&host) {
                                 names.push(host);
                             }
                         }

@@ -100,7 +100,8 @@ impl Recording {
     pub fn reply(&mut self, connection: u64, number: u32, message: &[u8]) {
         let body = Message { raw: message.to_vec() }.body();
         let cursor = body.get_document("cursor").cloned().unwrap_or_default();
-        let batch = cursor.get_array("firstBatch").or(cursor.get_array("nextBatch"));
+        let batch =
+            cursor.get_array("firstBatch").or(cursor.get_array("nextBatch")).or(body.get_array("values"));
         let ok = body.get("ok").is_some_and(|ok| ok.as_f64() == Some(1.0) || ok.as_i32() == Some(1));
         let digest = digest::of(message).expect("a reply");
         let reply = Reply {

@@ -7,6 +7,7 @@
 //!
 //! A job is never sent twice: once a byte of it may have left, it has an answer or has failed.
 
+mod clock;
 mod connection;
 mod inbox;
 mod member;
@@ -55,12 +56,6 @@ const QUEUED_BYTES_MAX: usize = 256 << 20;
 /// How often deadlines are looked at, nanoseconds.
 const SWEEP_EVERY: u64 = 100_000_000;
 
-/// A replay ends when a member could not be reached for so long, nanoseconds: as long as drivers look for a server.
-const GIVE_UP: u64 = 30_000_000_000;
-
-/// After a replay was stopped, what was sent has so long to be answered, nanoseconds.
-const STOPPING: u64 = 5_000_000_000;
-
 /// Bytes of one read; the space is shared by all sockets.
 const SCRATCH: usize = 256 * 1024;
 
@@ -100,7 +95,7 @@ pub enum Ended {
     Stopped,
     /// Its time was up.
     TimeUp,
-    /// A member was lost: which, and its last error.
+    /// A member was lost: which, and its last error, in words.
     Lost(String),
 }
 
@@ -408,92 +403,19 @@ impl Player {
         self.in_flight += 1;
     }
 
-    /// The job is over: whoever waited for it may go on.
+    /// The job is over now: whoever waited for it may go on.
     fn end(&mut self, queued: Queued, sent: u64, end: End) {
+        self.end_at(self.now(), queued, sent, end);
+    }
+
+    fn end_at(&mut self, done: u64, queued: Queued, sent: u64, end: End) {
         let number = queued.job.number;
         let Queued { job, due, ready } = queued;
-        let done = self.now();
         self.outbox.push(Outcome { job, due, ready, sent, done, end }, !self.is_paced());
         self.done.finish(number);
         self.done_below.store(self.done.below(), Ordering::Relaxed);
         if let Some(waiting) = self.waiting.remove(&number) {
             self.work.extend(waiting);
-        }
-    }
-
-    fn end_unsent(&mut self, job: Box<Job>) {
-        self.end(Queued { job, due: 0, ready: 0 }, 0, End::Ended);
-    }
-
-    /// The replay ends before its end: what was not sent is not sent any more.
-    fn end_early(&mut self, ended: Ended) {
-        let now = self.now();
-        self.ended = Some((ended, now));
-        self.stops.stop.store(true, Ordering::Relaxed);
-        self.drop_unsent();
-    }
-
-    fn drop_unsent(&mut self) {
-        self.coming_bytes = 0;
-        for item in std::mem::take(&mut self.coming) {
-            if let Item::Job(job) = item {
-                self.end_unsent(job);
-            }
-        }
-        for slot in 0..self.connections.len() {
-            self.with(slot, |player, connection| {
-                for queued in std::mem::take(&mut connection.jobs) {
-                    player.queued -= 1;
-                    player.queued_bytes = player.queued_bytes.saturating_sub(queued.job.bytes());
-                    player.end(queued, 0, End::Ended);
-                }
-            });
-        }
-    }
-
-    /// Until when there is nothing to do but what the poller tells.
-    fn wait_until(&self, next_due: Option<u64>) -> Duration {
-        let takes_more = self.has_more && self.has_room();
-        if takes_more || !self.work.is_empty() {
-            return Duration::ZERO;
-        }
-        // Whole milliseconds are one system call less, and nothing has its time at the highest speed.
-        if !self.is_paced() {
-            return Duration::from_nanos(SWEEP_EVERY);
-        }
-        // What is due and finds no room is let go when an answer has made some, which wakes the player anyway.
-        let due = next_due.unwrap_or(u64::MAX);
-        Duration::from_nanos(due.min(self.next_sweep).saturating_sub(self.now()))
-    }
-
-    fn look_at_clock(&mut self) {
-        let now = self.now();
-        if now < self.next_sweep {
-            return;
-        }
-        self.next_sweep = now + SWEEP_EVERY;
-        self.give_up_late(now);
-        for member in 0..self.members.len() {
-            let retried = self.members[member].retry(now);
-            self.work.extend(retried);
-        }
-        self.go_on();
-        if let Some((_, since)) = self.ended {
-            if now.saturating_sub(since) > STOPPING {
-                self.give_up_all();
-            }
-            return;
-        }
-        let lost = self.members.iter().find(|member| member.down_for(now) > GIVE_UP);
-        let lost = lost.map(|member| format!("{}: {}", member.name, member.error));
-        let lead = if self.is_paced() { LEAD } else { 0 };
-        let limit = self.options.run_for.map(|limit| limit.as_nanos() as u64 + lead);
-        if let Some(lost) = lost {
-            self.end_early(Ended::Lost(lost));
-        } else if self.stops.interrupted.load(Ordering::Relaxed) {
-            self.end_early(Ended::Stopped);
-        } else if limit.is_some_and(|limit| now >= limit) {
-            self.end_early(Ended::TimeUp);
         }
     }
 }

@@ -69,6 +69,8 @@ impl Player {
     }
 
     fn on_reply(&mut self, slot: usize, connection: &mut Connection, message: Vec<u8>) {
+        // Before it is looked into: that is not the target's time.
+        let done = self.now();
         let answers = read_i32(&message, 8) == Some(connection.request_id);
         let answer = Answer::read(&message).filter(|answer| answers && !answer.more_to_come);
         let Some(answer) = answer else { return self.broke(slot, connection, Failure::Reply) };
@@ -81,7 +83,7 @@ impl Player {
         connection.is_blocked = !connection.jobs.is_empty();
         let InFlight { mut queued, sent } = in_flight;
         self.learn(&mut queued.job, connection.member, &answer, &message);
-        self.end(queued, sent, End::Answered(Some(message)));
+        self.end_at(done, queued, sent, End::Answered(Some(message)));
         self.work.push_back(slot);
     }
 

@@ -92,7 +92,8 @@ fn table(title: &str, rows: &[Row], out: &mut String) {
     let _ = writeln!(out, "\nBy {title}, from sent (and below it as recorded)");
     for row in rows.iter().take(ROWS_MAX) {
         line(&row.name, &row.sent, out);
-        line("", &row.recorded, out);
+        // In a dry run there is nothing else.
+        line(if row.sent.count > 0 { "" } else { &row.name }, &row.recorded, out);
         if row.errors + row.different > 0 {
             let _ = writeln!(out, "    {} errors, {} answers that differ", row.errors, row.different);
         }
