@@ -63,6 +63,12 @@ pub fn policy(name: &[u8]) -> Policy {
     }
 }
 
+/// Whether a key, or a part of it if it is a path, is that of a field that is secret in every capture.
+pub fn is_secret(key: &[u8]) -> bool {
+    key.split(|byte| *byte == b'.')
+        .any(|part| part.starts_with(PREFIX) || FIELDS.iter().any(|secret| secret.as_bytes() == part))
+}
+
 /// The secret fields of one capture.
 #[derive(Debug)]
 pub struct Listed {

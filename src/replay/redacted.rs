@@ -4,29 +4,8 @@
 use std::borrow::Cow;
 
 use super::view::documents_of;
+use crate::capture::is_secret;
 use crate::doc::{BsonType, DocWriter, elements};
-
-/// Fields that every recorder replaces.
-const FIELDS: &[&str] = &[
-    "_hashed_password",
-    "_password_history",
-    "_session_token",
-    "sessionToken",
-    "_perishable_token",
-    "_email_verify_token",
-    "authData",
-    "deviceToken",
-    "password",
-    "pwd",
-    "credentials",
-    "storedKey",
-    "serverKey",
-    "salt",
-    "payload",
-];
-
-/// A field that begins so is secret, too.
-const PREFIX: &[u8] = b"_auth_data_";
 
 /// Documents are looked through to this depth; servers take none that are deeper.
 const DEPTH_MAX: usize = 220;
@@ -38,12 +17,6 @@ pub enum Redaction {
     Fields,
     /// All values.
     Values,
-}
-
-/// Whether a key, or a part of it if it is a path, is that of a secret field.
-fn is_secret(key: &[u8]) -> bool {
-    key.split(|byte| *byte == b'.')
-        .any(|part| part.starts_with(PREFIX) || FIELDS.iter().any(|secret| secret.as_bytes() == part))
 }
 
 /// Whether a message names a secret field anywhere.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::chart::{Series, chart, quantile_place, short};
+use super::chart::{Series, chart, quantile_place};
 use super::text::millis;
 use super::{PERCENTILES, Percentiles, Report, Row, TimelineInfo};
 
@@ -207,10 +207,10 @@ fn table(title: &str, rows: &[Row], out: &mut String) {
     for row in rows {
         let mut remarks = Vec::new();
         if row.errors > 0 {
-            remarks.push(format!("{} errors", short(row.errors as f64)));
+            remarks.push(format!("{} errors", row.errors));
         }
         if row.different > 0 {
-            remarks.push(format!("{} differ", short(row.different as f64)));
+            remarks.push(format!("{} differ", row.different));
         }
         let _ = write!(
             out,
@@ -261,7 +261,8 @@ fn seconds(seconds: f64) -> String {
     match seconds {
         seconds if seconds >= 7200.0 => format!("{:.1} h", seconds / 3600.0),
         seconds if seconds >= 120.0 => format!("{:.0} min", seconds / 60.0),
-        seconds => format!("{seconds:.0} s"),
+        seconds if seconds >= 10.0 => format!("{seconds:.0} s"),
+        seconds => format!("{seconds:.1} s"),
     }
 }
 
