@@ -1,7 +1,7 @@
 //! Recording a capture: what is handed over by the clients' tasks, and how the recording stands.
 //!
 //! Nothing here waits for a disk or a lock that is held for longer than it takes to copy one record: what finds no room
-//! is refused, and whoever is refused drops the connection from the capture. One thread ([`scribe`](super::scribe))
+//! is refused, and whoever is refused drops the connection from the capture. One thread (`scribe.rs`)
 //! replaces what is secret, compresses and writes.
 
 use std::fs::File;

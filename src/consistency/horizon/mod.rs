@@ -115,7 +115,7 @@ impl Horizon {
         self.published.load(Ordering::Acquire)
     }
 
-    /// Whether reads are sent as of what is published: see [`YOUNG`]. While nothing can be published there is nothing
+    /// Whether reads are sent as of what is published: see `YOUNG`. While nothing can be published there is nothing
     /// else to be shown.
     pub fn is_young(&self) -> bool {
         let state = self.locked();
