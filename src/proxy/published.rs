@@ -29,6 +29,11 @@ const SNAPSHOT_FIRST: i64 = 13;
 /// How long a read waits for a member before that is asked how far it is, and then for what it says.
 const PATIENCE: Duration = Duration::from_millis(25);
 
+/// How often a later time is looked for where a member has no snapshot of one, and how long after each look: a primary
+/// that has just been elected writes at once.
+const LATER_TRIES: u32 = 20;
+const LATER_EVERY: Duration = Duration::from_millis(50);
+
 /// Errors of a read as of a time that a read of a majority would not have (6.0.5): SnapshotTooOld, SnapshotUnavailable
 /// (a collection that was made anew since, or one that is capped), InvalidOptions.
 const NO_SNAPSHOT: [i64; 3] = [239, 246, 72];
@@ -109,6 +114,24 @@ pub async fn renew(at: &Listener, client: &mut Client, touched: &Touched) {
     }
 }
 
+/// A later time than `refused` at which a member may have a snapshot that it did not have then, published; `None` if there
+/// is none soon. After a start a member has none from before it, and none of a collection from before its last change.
+pub async fn later(at: &Listener, client: &mut Client, touched: &Touched, refused: u64) -> Option<u64> {
+    let set = &at.member.set;
+    client.entry.enter(Phase::Queueing);
+    for _ in 0..LATER_TRIES {
+        let time = newest(set).and_then(|hello| hello.description.majority_time).unwrap_or(0);
+        if time > refused {
+            set.horizon.renew(time).await;
+            let floor = floor(at, touched);
+            return Some(floor).filter(|floor| *floor > refused && *floor <= set.horizon.published());
+        }
+        at.member.monitored.request_check();
+        sleep(LATER_EVERY).await;
+    }
+    None
+}
+
 /// Whether the read, which has a moment, is sent as of its floor: all that it shows is published then.
 pub fn is_snapshot(at: &Listener, command: &[u8], floor: u64) -> bool {
     let horizon = &at.member.set.horizon;
@@ -120,11 +143,27 @@ pub fn asks_for_snapshot(command: &[u8]) -> bool {
     find_path(command, &["readConcern", "level"]).and_then(|level| level.as_str()) == Some("snapshot")
 }
 
-/// Whether a read as of a time was refused for no fault of the client's: one of a majority may do.
-pub fn is_refused(reply: &Reply) -> bool {
+/// Why a read as of a time was refused for no fault of the client's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoSnapshot {
+    /// Not of that time: of a later one there may be.
+    OfThatTime,
+    /// Never: a read of a majority may do.
+    AtAll,
+}
+
+/// Whether, and why, a read as of a time was refused for no fault of the client's.
+pub fn is_refused(reply: &Reply) -> Option<NoSnapshot> {
+    const SNAPSHOT_TOO_OLD: i64 = 239;
     let verdict = reply.verdict();
-    let code = verdict.body.filter(|_| !verdict.ok).and_then(|body| find(body, "code"));
-    code.and_then(|code| code.value.as_i64()).is_some_and(|code| NO_SNAPSHOT.contains(&code))
+    let body = verdict.body.filter(|_| !verdict.ok)?;
+    let code = find(body, "code")?.value.as_i64().filter(|code| NO_SNAPSHOT.contains(code))?;
+    let text = find(body, "errmsg").and_then(|text| text.value.as_str()).unwrap_or_default();
+    // "Unable to read from a snapshot due to pending collection catalog changes; please retry the operation" (6.0).
+    match code == SNAPSHOT_TOO_OLD || text.contains("catalog changes") {
+        true => Some(NoSnapshot::OfThatTime),
+        false => Some(NoSnapshot::AtAll),
+    }
 }
 
 /// Whether the member refused the read because its clock has not come to the floor (72, 6.0.5): it has heard nothing of

@@ -14,7 +14,7 @@ use super::names::forbid_exhaust;
 use super::namespace::{namespace, namespaces_of_bulk, split};
 use super::notice::cursor_id;
 use super::orphan;
-use super::published::{self, Away};
+use super::published::{self, Away, NoSnapshot};
 use super::refuse;
 use super::registry::Phase;
 use super::reply::{Arrival, Reply, ReplyError, receive};
@@ -51,6 +51,9 @@ const ROOM: i32 = 16 * 1024;
 /// A read above this is not kept to be sent again, bytes: it is kept for as long as the server takes, and beside the
 /// memory for requests.
 const COPIED_MAX: usize = 1024 * 1024;
+
+/// How often a read is sent again as of a later time: a member that has no snapshot of several times has none soon.
+const LATER_TRIES: u32 = 3;
 
 /// What a request is, where there are tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +107,8 @@ struct Way {
     is_asked: bool,
     /// It may be sent again, and to another member.
     may_turn: bool,
+    /// How often it may be sent again as of a later time.
+    later_tries: u32,
 }
 
 /// What a read takes that is sent again: the request as it came.
@@ -117,8 +122,8 @@ struct Kept {
 enum Attempted {
     /// The client has what it gets.
     Done,
-    /// The member does not read as of a time.
-    NoSnapshot(Kept),
+    /// The member does not read as of that time.
+    NoSnapshot(Kept, NoSnapshot),
     /// The member is behind.
     Behind(Kept, Arc<Member>),
 }
@@ -322,13 +327,21 @@ pub async fn run(
     let is_kept = !request.has_checksum() && request.header.length <= COPIED_MAX;
     let may_turn = shares && act == Act::Read && !request.in_transaction && is_kept;
     let has_moment = may_turn && published::has_moment(at, command(client, &request), &request);
+    let mut floor = published::floor(at, &plan.touched);
+    let mut is_snapshot = false;
     if has_moment {
-        published::renew(at, client, &plan.touched).await;
+        // Once more if what was published has become old meanwhile: torana may have stood still.
+        for _ in 0..2 {
+            published::renew(at, client, &plan.touched).await;
+            floor = published::floor(at, &plan.touched);
+            is_snapshot = published::is_snapshot(at, command(client, &request), floor);
+            if is_snapshot {
+                break;
+            }
+        }
     }
-    let floor = published::floor(at, &plan.touched);
-    let is_snapshot = has_moment && published::is_snapshot(at, command(client, &request), floor);
     let is_asked = is_snapshot && published::asks_for_snapshot(command(client, &request));
-    let way = Way { floor, is_snapshot, is_asked, may_turn };
+    let way = Way { floor, is_snapshot, is_asked, may_turn, later_tries: LATER_TRIES };
     let elsewhere = match act {
         Act::Read if may_turn => published::instead(at, floor),
         Act::GetMore => {
@@ -357,9 +370,18 @@ async fn serve(
         let at = away.as_ref().map_or(home, |away| &away.listener);
         let kept = match attempt(at, home, client, request, plan, way).await? {
             Attempted::Done => return Ok(()),
-            Attempted::NoSnapshot(kept) => {
+            Attempted::NoSnapshot(kept, why) => {
                 at.member.metrics.traffic.snapshots_refused.inc();
-                way.is_snapshot = false;
+                // A read of a majority may show several moments.
+                let later = match way.later_tries.checked_sub(1).filter(|_| why == NoSnapshot::OfThatTime) {
+                    Some(left) => {
+                        way.later_tries = left;
+                        published::later(at, client, &plan.touched, way.floor).await
+                    }
+                    None => None,
+                };
+                way.floor = later.unwrap_or(way.floor);
+                way.is_snapshot = later.is_some();
                 kept
             }
             Attempted::Behind(kept, member) => {
@@ -432,7 +454,7 @@ async fn attempt(
         () if may_turn && published::is_unheard(&reply, way.floor) => {
             published::turn(at, way.floor).map(|member| Attempted::Behind(kept, member))
         }
-        () if way.is_snapshot && published::is_refused(&reply) => Some(Attempted::NoSnapshot(kept)),
+        () if way.is_snapshot => published::is_refused(&reply).map(|why| Attempted::NoSnapshot(kept, why)),
         () => None,
     });
     if let Some(again) = again {
