@@ -259,11 +259,24 @@ fn a_cursor_of_a_read_that_went_elsewhere_can_be_killed() {
     }
 }
 
-/// A collection that was made anew, one that is capped: reads as of a time are refused there, and clients do not see it.
+/// A collection that was made anew, one that is capped: reads as of a time are refused there, and clients do not see it. Of
+/// the first there is a snapshot of a later time.
 #[test]
 fn reads_that_no_snapshot_serves_are_served_otherwise() {
     let stage = Stage::new();
     let mut client = stage.primary(0);
+    let mut member = stage.set.client(stage.primary);
+    member.run("app", doc! { "profile": 2 });
+    let mut level_of_the_last_read = |collection: &str| -> String {
+        let filter =
+            doc! { "ns": format!("app.{collection}"), "op": "query", "errCode": { "$exists": false } };
+        let find =
+            doc! { "find": "system.profile", "filter": filter, "sort": { "$natural": -1 }, "limit": 1 };
+        let reply = member.run("app", find);
+        let batch = reply.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
+        let command = batch[0].as_document().unwrap().get_document("command").unwrap();
+        command.get_document("readConcern").unwrap().get_str("level").unwrap().to_owned()
+    };
     client.run("app", doc! { "create": "capped", "capped": true, "size": 4096 });
     put(&mut client, "capped", 1);
     put(&mut client, "anew", 1);
@@ -274,7 +287,9 @@ fn reads_that_no_snapshot_serves_are_served_otherwise() {
             .client(stage.primary)
             .run("app", doc! { "insert": "anew", "documents": [{ "_id": 1, "v": round }] });
         assert_eq!(get(&mut client, "anew"), Some(round));
+        assert_eq!(level_of_the_last_read("anew"), "snapshot");
         assert_eq!(get(&mut client, "capped"), Some(1));
+        assert_eq!(level_of_the_last_read("capped"), "majority");
     }
     assert!(stage.toranas[0].metric("torana_snapshots_refused_total", &[]) > 0.0);
 }

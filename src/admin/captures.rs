@@ -6,11 +6,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
+
+use tokio::time::timeout;
 
 use super::respond::{PLAIN, not_allowed, text};
 use crate::capture::Status;
@@ -18,6 +21,9 @@ use crate::config::CaptureConfig;
 
 /// What orders and statuses are written in.
 pub const TOML: &str = "application/toml";
+
+/// How long the answer waits for the end of a capture; below what the endpoint has for a connection.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// Bytes of an order.
 const ORDER_MAX: usize = 64 * 1024;
@@ -53,9 +59,18 @@ pub(super) async fn respond(
         let why = "captures are begun and ended on torana's own machine (capture.remote_control = true opens this)\n";
         return text(StatusCode::FORBIDDEN, PLAIN, why.to_owned());
     }
+    // A page whose name was made to lead here need not ask first; but it cannot keep its browser from saying who it is.
+    if request.headers().contains_key(ORIGIN) {
+        let why = "web pages begin and end no captures\n";
+        return text(StatusCode::FORBIDDEN, PLAIN, why.to_owned());
+    }
     match *request.method() {
         Method::GET | Method::HEAD => show(StatusCode::OK, &control.status()),
-        Method::DELETE => show(StatusCode::OK, &control.stop().await),
+        // Where the disk is slow, whoever asks looks again.
+        Method::DELETE => {
+            let _ = timeout(STOP_WITHIN, control.stop()).await;
+            show(StatusCode::OK, &control.status())
+        }
         Method::POST => match order(request).await {
             Ok(order) => match control.start(order).await {
                 Ok(status) => show(StatusCode::OK, &status),

@@ -179,6 +179,10 @@ impl Reader {
                     self.damage.push(format!("byte {at}: the file ends in the middle of a block"));
                     return Ok(());
                 }
+                Ok(_) if self.blocks.len() >= BLOCKS_MAX as usize => {
+                    self.damage.push(format!("byte {at}: there are more than {BLOCKS_MAX} blocks"));
+                    return Ok(());
+                }
                 Ok(block) => {
                     let BlockFront { first, last, records, .. } = block;
                     self.blocks.push(BlockAt { at, first, last, records });
@@ -204,14 +208,19 @@ impl Reader {
             window.clear();
             self.file.seek(SeekFrom::Start(at))?;
             (&self.file).take(WINDOW as u64).read_to_end(&mut window)?;
-            if let Some(found) = window.windows(MAGIC.len()).position(|bytes| bytes == MAGIC) {
+            // A mark alone is no block: those in one stretch of damage are looked at here, and noted once.
+            let is_front = |bytes: &[u8]| {
+                bytes.starts_with(&MAGIC)
+                    && bytes.first_chunk().is_some_and(|front| BlockFront::decode(front).is_ok())
+            };
+            if let Some(found) = window.windows(FRONT).position(is_front) {
                 return Ok(Some(at + found as u64));
             }
             if window.len() < WINDOW {
                 return Ok(None);
             }
-            // A mark may stand on the edge.
-            at += (window.len() - MAGIC.len()) as u64;
+            // A front may stand on the edge.
+            at += (window.len() - (FRONT - 1)) as u64;
         }
     }
 }
@@ -369,5 +378,16 @@ mod tests {
         later[8] = 2;
         let error = open(&later).unwrap_err().to_string();
         assert!(error.contains("format version 2; this torana reads versions up to 1"), "{error}");
+    }
+
+    #[test]
+    fn marks_without_blocks_cost_no_more_than_their_bytes() {
+        let mut bytes = file(0).0[..].to_vec();
+        bytes.truncate(file(0).1[0] as usize);
+        bytes.extend(b"TBLK\xff\xff\xff\xff".repeat(32 * 1024));
+        let began = std::time::Instant::now();
+        let reader = open(&bytes).unwrap();
+        eprintln!("{:?} for {} bytes, {} notes", began.elapsed(), bytes.len(), reader.damage.len());
+        assert!(reader.damage.len() < 100, "{}", reader.damage.len());
     }
 }

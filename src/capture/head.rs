@@ -3,6 +3,7 @@
 use bson::oid::ObjectId;
 use serde::{Deserialize, Serialize};
 
+use super::decode::is_within_depth;
 use crate::wire::crc32c;
 
 /// The first bytes of every file.
@@ -93,6 +94,9 @@ impl Head {
             return Err(damaged("the head's checksum is wrong"));
         }
         let document = head.get(BEFORE..).unwrap_or_default();
+        if !is_within_depth(document) {
+            return Err(damaged("the head is nested too deep"));
+        }
         bson::deserialize_from_slice(document)
             .map_err(|error| HeadError::Damaged(format!("the head: {error}")))
     }

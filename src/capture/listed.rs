@@ -28,6 +28,11 @@ pub const FIELDS: &[&str] = &[
     "consideredValues",
     "$truncated",
     "truncatedObj",
+    "duplicatedValue",
+    // Of plans that are compiled, text with constants in it.
+    "slotBasedPlan",
+    "cachedPlan",
+    "execStats",
 ];
 
 /// A field that begins so is secret, too: one for each service that Parse's users log in with.
@@ -49,7 +54,8 @@ const SECRET: &[&[u8]] = &[
 ];
 
 /// The replies of these are text, in part, in which any value can stand.
-const TEXT: &[&[u8]] = &[b"getLog", b"getCmdLineOpts", b"getParameter", b"explain", b"currentOp"];
+const TEXT: &[&[u8]] =
+    &[b"getLog", b"getCmdLineOpts", b"getParameter", b"explain", b"currentOp", b"mapReduce", b"mapreduce"];
 
 const HELLO: &[&[u8]] = &[b"hello", b"isMaster", b"ismaster"];
 
@@ -107,6 +113,11 @@ impl Listed {
     }
 
     fn has_name(&self, name: &[u8]) -> bool {
+        // The oplog has changes inside a field under its name with an "s" before it.
+        self.has_plain_name(name) || name.strip_prefix(b"s").is_some_and(|name| self.has_plain_name(name))
+    }
+
+    fn has_plain_name(&self, name: &[u8]) -> bool {
         let may_be = self.lengths >> name.len().min(63) & 1 != 0;
         (may_be && self.names.iter().any(|listed| listed == name)) || name.starts_with(PREFIX)
     }

@@ -70,6 +70,7 @@
 
 pub mod asked;
 pub mod block;
+pub mod decode;
 pub mod digest;
 pub mod error;
 pub mod facts;

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rand::TryRng;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::error::CaptureError;
@@ -325,7 +326,10 @@ fn prepare(folder: &Path, files: &Path) -> Result<File, CaptureError> {
         made.map_err(|error| CaptureError::io(path, error))?;
     }
     let path = folder.join(LOCK);
-    let options = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    // What somebody else put there under this name is no lock: a link would lead elsewhere, a pipe would block.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let options =
+        File::options().create(true).truncate(false).write(true).mode(0o600).custom_flags(flags).open(&path);
     let lock = options.map_err(|error| CaptureError::io(&path, error))?;
     match lock.try_lock() {
         Ok(()) => {}

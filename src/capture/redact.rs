@@ -10,7 +10,9 @@
 
 use super::hide::Hider;
 use super::listed::Listed;
-use super::structure::{APART, HOW, INDEX_KINDS, NESTING, PIPELINE, STRUCTURE, TEXTS};
+use super::structure::{
+    APART, CODE, HOW, INDEX_KINDS, NESTING, PIPELINE, PIPELINES, RENAMES_ALL, STRUCTURE, TEXTS,
+};
 use crate::doc::{BsonType, DocError, Value, document_length, elements, find};
 use crate::wire::{
     HEADER_LEN, LegacyRequest, MsgFlags, OpMsg, OpMsgBuilder, OpQuery, OpReply, Opcode, Section, Side,
@@ -272,7 +274,9 @@ impl Walk<'_> {
         let mut walk = elements(document);
         while let Some(element) = walk.try_next()? {
             // Any field may be in what comes of it.
-            self.looks |= self.is_request && element.key == b"$objectToArray";
+            self.looks |= self.is_request
+                && (RENAMES_ALL.contains(&element.key)
+                    || (depth == 0 && matches!(element.key, b"explain" | b"$explain")));
             // Type, key, zero.
             let value_at = at + element.at + 1 + element.key.len() + 1;
             let inside = match std::mem::take(&mut is_first) {
@@ -304,7 +308,10 @@ impl Walk<'_> {
             Context::Expression { .. } => context,
             Context::Command | Context::Request => match key {
                 _ if STRUCTURE.contains(&key) => Context::Keep,
-                _ if TEXTS.contains(&key) && value.kind == BsonType::String => Context::Keep,
+                _ if value.kind == BsonType::String && (TEXTS.contains(&key) || CODE.contains(&key)) => {
+                    Context::Keep
+                }
+                b"upserted" if !is_list => Context::Data,
                 _ if NESTING.contains(&key) => Context::Command,
                 b"pipeline" | b"projection" | b"fields" => Context::Expression { is_secret: false },
                 // Of bulkWrite: places of namespaces.
@@ -372,7 +379,7 @@ impl Walk<'_> {
         if !looks || APART.contains(&key) {
             return Ok(false);
         }
-        if is_operator {
+        if is_operator || PIPELINES.contains(&key) {
             // It looks at a secret field: what it is compared with is one.
             self.edits.truncate(before);
             self.document(document, at, Context::Expression { is_secret: true }, depth + 1)?;
@@ -391,8 +398,9 @@ impl Walk<'_> {
             }
             return false;
         };
-        if TEXTS.contains(&key) && (self.values || self.listed.is_named_in(text)) {
-            let from = cut(text);
+        let may_hold = TEXTS.contains(&key) || CODE.contains(&key);
+        if may_hold && (self.values || self.listed.is_named_in(text)) {
+            let from = if TEXTS.contains(&key) { cut(text) } else { 0 };
             let (at, length) = (at + 4 + from, text.len() - from);
             self.edits.push(Edit { at, length, kind: value.kind, how: How::Text });
         }
@@ -400,7 +408,7 @@ impl Walk<'_> {
         // Only a request decides what comes back.
         let names = || text.len() <= NAME_MAX && self.listed.has(text);
         self.looks |= self.is_request && (is_path || names());
-        is_path
+        is_path || (matches!(key, b"$getField" | b"field") && self.listed.has(text))
     }
 
     fn replace(&mut self, value: &Value<'_>, at: usize, how: How) {

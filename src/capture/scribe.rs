@@ -22,8 +22,9 @@ use super::record::{Form, Kind, Record, Reply, Request};
 use super::recorder::{Disk, Options, Progress};
 use super::redact::{Redacted, Redactor, withheld};
 use crate::config::Replies;
+use crate::doc::elements;
 use crate::metrics::CaptureMetrics;
-use crate::wire::{Opcode, read_i32, read_i64};
+use crate::wire::{OpMsg, Opcode, Side, read_i32, read_i64};
 
 /// How often the writer looks what there is, when little is: a crash loses what came since, and what is in its block.
 const BEAT: Duration = Duration::from_millis(500);
@@ -34,8 +35,8 @@ const BLOCK_AGE_MAX: Duration = Duration::from_secs(1);
 /// What a file takes beside its blocks and 28 bytes for each of them: head, end of the index.
 const FILE_BESIDE: u64 = 4096;
 
-/// Cursors whose batches may hold secrets under other names; with more, no batch of any cursor is kept.
-const HUSHED_MAX: usize = 65_536;
+/// Open cursors that are known to hold no secrets under other names, each of two generations.
+const CURSORS_MAX: usize = 65_536;
 
 /// Records on their way into a block.
 #[derive(Debug, Default)]
@@ -95,7 +96,9 @@ pub struct Scribe {
     block: Block,
     /// Connections whose request of this number looks at secrets: its replies are not kept.
     hushed: HashMap<u64, u32>,
-    hushed_cursors: HashSet<i64>,
+    /// Cursors of which the opening was seen, and was no look at secrets; batches of others are not kept. Those that were
+    /// not used for long are forgotten.
+    clear_cursors: [HashSet<i64>; 2],
 }
 
 impl Scribe {
@@ -124,7 +127,7 @@ impl Scribe {
             before,
             block: Block::default(),
             hushed: HashMap::new(),
-            hushed_cursors: HashSet::new(),
+            clear_cursors: Default::default(),
         }
     }
 
@@ -224,6 +227,11 @@ impl Scribe {
                     let message_at = end - message.len();
                     self.reply(policy, (connection, time), reply, &mut filled.bytes[message_at..end]);
                 }
+                Kind::Reply(reply) => {
+                    let is_hushed = self.hushed.get(&connection) == Some(&reply.number);
+                    self.note_cursor(reply.cursor, is_hushed);
+                    self.block.push(&record);
+                }
                 Kind::Closed(_) => {
                     self.hushed.remove(&connection);
                     self.block.push(&record);
@@ -257,27 +265,39 @@ impl Scribe {
             self.hushed.insert(connection, number);
             return Some(withheld(message));
         }
-        let continues_hushed = self.continues_hushed(message);
+        let continues_unknown = self.continues_unknown(message);
         let redacted = self.redactor.request(message);
-        if redacted != Redacted::Done || continues_hushed || policy == Policy::Text {
+        if redacted != Redacted::Done || continues_unknown || policy == Policy::Text {
             self.hushed.insert(connection, number);
         }
         (redacted == Redacted::NotUnderstood).then(|| withheld(message))
     }
 
-    /// Whether a request is for the next batch of a cursor whose batches are not kept.
-    fn continues_hushed(&self, message: &[u8]) -> bool {
-        if self.hushed_cursors.is_empty() {
-            return false;
-        }
+    /// Whether a request is for the next batch of a cursor of which is not known that its batches may be kept.
+    fn continues_unknown(&mut self, message: &[u8]) -> bool {
         if Asked::of(message).command != b"getMore" {
             return false;
         }
-        // The cursor is the command's first value: type, "getMore", zero. A legacy one says it at its end.
-        let is_msg = read_i32(message, 12) == Some(Opcode::Msg as i32);
-        let at = if is_msg { 16 + 4 + 1 + 4 + 1 + 8 } else { message.len().saturating_sub(8) };
-        let is_full = self.hushed_cursors.len() >= HUSHED_MAX;
-        is_full || read_i64(message, at).is_none_or(|cursor| self.hushed_cursors.contains(&cursor))
+        // A legacy one says its cursor at its end.
+        let cursor = match OpMsg::parse(message, Side::Client) {
+            Ok(msg) if read_i32(message, 12) == Some(Opcode::Msg as i32) => {
+                elements(msg.body).next().and_then(Result::ok).and_then(|first| first.value.as_i64())
+            }
+            _ => read_i64(message, message.len().saturating_sub(8)),
+        };
+        !cursor.is_some_and(|cursor| self.clear_cursors.iter_mut().any(|known| known.remove(&cursor)))
+    }
+
+    /// Takes note of the cursor that a reply names.
+    fn note_cursor(&mut self, cursor: i64, is_hushed: bool) {
+        if cursor == 0 || is_hushed {
+            return;
+        }
+        let [young, old] = &mut self.clear_cursors;
+        if young.len() >= CURSORS_MAX {
+            *old = std::mem::take(young);
+        }
+        young.insert(cursor);
     }
 
     /// Puts what is kept of a reply into the block.
@@ -291,9 +311,7 @@ impl Scribe {
         let facts = Facts::of(message);
         let reply = Reply { code: facts.code, cursor: facts.cursor, documents: facts.documents, ..reply };
         let is_hushed = self.hushed.get(&connection) == Some(&reply.number);
-        if is_hushed && facts.cursor != 0 && self.hushed_cursors.len() < HUSHED_MAX {
-            self.hushed_cursors.insert(facts.cursor);
-        }
+        self.note_cursor(facts.cursor, is_hushed);
         let keeps = matches!(policy, Policy::Open | Policy::Hello) && !is_hushed;
         let keeps = keeps && self.options.replies != Replies::None;
         let is_hello = policy == Policy::Hello;

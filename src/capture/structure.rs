@@ -4,8 +4,20 @@
 /// Text of the server, or of code, in which values may stand.
 #[rustfmt::skip]
 pub const TEXTS: &[&[u8]] = &[
-    b"errmsg", b"$err", b"err", b"$where", b"body", b"map", b"reduce", b"finalize", b"comment",
+    b"errmsg", b"errMsg", b"$err", b"err", b"comment", b"$comment",
 ];
+
+/// Code, of which nothing is kept if it names a secret field.
+#[rustfmt::skip]
+pub const CODE: &[&[u8]] = &[
+    b"$where", b"body", b"map", b"reduce", b"finalize", b"init", b"accumulate", b"merge",
+];
+
+/// What brings any field of a document back under other names.
+pub const RENAMES_ALL: &[&[u8]] = &[b"$objectToArray", b"$function", b"$accumulator"];
+
+/// Lists of stages: what one of them renames, those behind it may compare.
+pub const PIPELINES: &[&[u8]] = &[b"pipeline", b"u", b"update", b"updateMods"];
 
 /// Of operators their arguments say how, and not what.
 #[rustfmt::skip]
@@ -26,7 +38,7 @@ pub const STRUCTURE: &[&[u8]] = &[
     b"name", b"to", b"dropTarget", b"capped", b"size", b"expireAfterSeconds", b"timeseries", b"nameOnly",
     b"authorizedDatabases", b"client", b"topologyVersion", b"helloOk", b"compression", b"ok", b"n",
     b"nModified", b"code", b"codeName", b"errorLabels", b"operationTime", b"electionId", b"opTime",
-    b"index", b"id", b"ns", b"postBatchResumeToken", b"partialResultsReturned", b"verbosity", b"unique",
+    b"index", b"id", b"ns", b"partialResultsReturned", b"verbosity", b"unique",
     b"sparse", b"v", b"weights", b"default_language", b"language_override", b"viewOn",
 ];
 
@@ -43,6 +55,7 @@ pub const PIPELINE: &[&[u8]] = &[
     b"from", b"localField", b"foreignField", b"as", b"into", b"coll", b"db", b"on", b"whenMatched",
     b"whenNotMatched", b"path", b"$limit", b"$skip", b"size", b"$out", b"$count", b"$sortByCount",
     b"connectFromField", b"connectToField", b"depthField", b"unit", b"format",
+    b"timezone", b"options", b"to", b"lang", b"$meta", b"$unset", b"$unionWith",
 ];
 
 /// What is looked for inside them is no part of the expression that they stand in.

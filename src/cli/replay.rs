@@ -1,5 +1,8 @@
 //! `torana replay`: captured traffic as a load test.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -158,7 +161,10 @@ fn connection_string(uri: &str) -> anyhow::Result<ConnectionString> {
 
 fn write(path: Option<&Path>, content: impl FnOnce() -> String) -> anyhow::Result<()> {
     if let Some(path) = path {
-        std::fs::write(path, content()).with_context(|| path.display().to_string())?;
+        // It has answers of the target's in it.
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
+        let written = file.and_then(|mut file| file.write_all(content().as_bytes()));
+        written.with_context(|| path.display().to_string())?;
     }
     Ok(())
 }

@@ -360,6 +360,11 @@ impl CaptureSection {
         if folder.get_ref().is_empty() {
             problems.add(&Place::At(folder.span()), "capture.folder is empty");
         }
+        for field in self.redact_fields.iter().filter(|field| field.is_empty() || field.contains('.')) {
+            let text =
+                format!("capture.redact_fields: {field:?} is no field's name: of a path, name the last part");
+            problems.add(&Place::File, text);
+        }
         Some(CaptureConfig {
             folder: PathBuf::from(folder.get_ref()),
             set: self.set.as_ref().map(|set| set.get_ref().clone()),

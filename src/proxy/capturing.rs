@@ -113,8 +113,17 @@ impl Captures {
         options.replica_set_id = timeout(ID_WITHIN, self.replica_set_id(&set)).await.ok().flatten();
         // It makes folders and a file.
         let (this, time) = (self.clone(), config.time);
-        let begun = tokio::task::spawn_blocking(move || this.begin(options)).await;
-        let (number, status) = match begun {
+        let runtime = tokio::runtime::Handle::current();
+        // Whoever asked may be gone by then: its end is arranged for where its begin is.
+        let begin = move || {
+            let begun = this.begin(options)?;
+            if let Some(time) = time {
+                runtime.spawn(this.clone().end_after(time, begun.0));
+            }
+            Ok::<_, StartError>(begun)
+        };
+        let begun = tokio::task::spawn_blocking(begin).await;
+        let (_, status) = match begun {
             Ok(begun) => begun?,
             Err(error) => {
                 let error = std::io::Error::other(error);
@@ -122,16 +131,14 @@ impl Captures {
             }
         };
         tracing::info!(set = %set.name, folder = status.folder, "traffic is being captured");
-        if let Some(time) = time {
-            let this = self.clone();
-            tokio::spawn(async move {
-                sleep(time).await;
-                if this.shared.capturing.number() == number {
-                    this.stop().await;
-                }
-            });
-        }
         Ok(status)
+    }
+
+    async fn end_after(self, time: Duration, number: u32) {
+        sleep(time).await;
+        if self.shared.capturing.number() == number {
+            self.stop().await;
+        }
     }
 
     /// Blocks on the disk, without a lock that clients or metrics could wait for.

@@ -125,13 +125,18 @@ pub fn compare(view: &View<'_>, pair: &Pair<'_>) -> Verdict {
     if recorded.code != 0 || is_volatile(view) {
         return Verdict::EqualFacts;
     }
+    // One of the two has more to give.
+    let end_alike = (recorded.cursor == 0) == (answer.cursor == 0);
     let what = match &recorded.form {
         RecordedForm::Whole(whole) => match difference(whole, reply, is_sorted(view), all_of) {
             None => return Verdict::Equal,
             Some(place) => place,
         },
-        RecordedForm::Digest(wanted) if digest::of(reply) == Some(*wanted) => return Verdict::Equal,
+        RecordedForm::Digest(wanted) if end_alike && digest::of(reply) == Some(*wanted) => {
+            return Verdict::Equal;
+        }
         _ if recorded.documents != answer.documents => documents(recorded, &answer),
+        _ if !end_alike => "cursor: one is at its end".to_owned(),
         RecordedForm::Digest(_) => "the digests differ".to_owned(),
         RecordedForm::Nothing => return Verdict::EqualFacts,
     };
@@ -211,7 +216,8 @@ fn body_difference(recorded: &[u8], reply: &[u8], is_sorted: bool) -> Option<Str
         let Some(other) = find(reply, &key) else { return Some(format!("{key} is missing")) };
         let differs = match element.key {
             b"cursor" => cursor_difference(&element, &other, is_sorted),
-            b"upserted" | b"lastErrorObject" => None,
+            b"upserted" => None,
+            b"lastErrorObject" => (changed(&element) != changed(&other)).then(String::new),
             b"writeErrors" => codes_difference(&element, &other),
             // Those of a distinct come in no order.
             b"values" if sorted_list(&element) == sorted_list(&other) => None,
@@ -229,6 +235,12 @@ fn body_difference(recorded: &[u8], reply: &[u8], is_sorted: bool) -> Option<Str
     Some(format!("{} is new", String::from_utf8_lossy(new.key)))
 }
 
+/// What a findAndModify did: how many documents, and whether one was there.
+fn changed(element: &Element<'_>) -> (Option<i64>, Option<bool>) {
+    let field = |key| find(element.value.as_document()?, key).map(|element| element.value);
+    (field("n").and_then(|n| n.as_i64()), field("updatedExisting").and_then(|is| is.as_bool()))
+}
+
 /// Whether two values are the same; whole numbers may be of any type, for servers of two versions differ there.
 fn same(one: &Element<'_>, other: &Element<'_>) -> bool {
     if one.value == other.value {
@@ -237,7 +249,11 @@ fn same(one: &Element<'_>, other: &Element<'_>) -> bool {
     let is_number = |element: &Element<'_>| {
         matches!(element.value.kind, BsonType::Int32 | BsonType::Int64 | BsonType::Double)
     };
-    is_number(one) && is_number(other) && one.value.as_f64() == other.value.as_f64()
+    let is_whole = |element: &Element<'_>| element.value.kind != BsonType::Double;
+    match is_whole(one) && is_whole(other) {
+        true => is_number(one) && is_number(other) && one.value.as_i64() == other.value.as_i64(),
+        false => is_number(one) && is_number(other) && one.value.as_f64() == other.value.as_f64(),
+    }
 }
 
 fn cursor_difference(recorded: &Element<'_>, reply: &Element<'_>, is_sorted: bool) -> Option<String> {
@@ -256,6 +272,10 @@ fn cursor_difference(recorded: &Element<'_>, reply: &Element<'_>, is_sorted: boo
         if let Some(place) = wanted.iter().zip(&got).position(|(wanted, got)| wanted != got) {
             return Some(if is_sorted { format!("{key}.{place}") } else { key.to_owned() });
         }
+    }
+    let is_over = |cursor| find(cursor, "id").and_then(|id| id.value.as_i64()).unwrap_or(0) == 0;
+    if is_over(recorded) != is_over(reply) {
+        return Some("id: one is at its end".to_owned());
     }
     None
 }
@@ -387,5 +407,36 @@ mod tests {
         let by_token = doc! { "find": "b", "filter": { "_session_token": "x" }, "$db": "a" };
         let nobody = doc! { "cursor": { "firstBatch": [], "id": 0i64 }, "ok": 1.0 };
         assert_eq!(verdict(by_token, &user("x", "n"), &nobody, whole), unknown);
+    }
+
+    #[test]
+    fn a_cursor_that_ends_early_is_a_difference() {
+        let find = doc! { "find": "b", "$db": "a" };
+        let v = verdict(find, &found([1, 2], 5), &found([1, 2], 0), RecordedForm::Whole);
+        assert!(matches!(v, Verdict::Different(_)), "{v:?}");
+    }
+
+    #[test]
+    fn large_whole_numbers_are_compared_as_such() {
+        let command = doc! { "count": "b", "$db": "a" };
+        let v = verdict(
+            command,
+            &doc! { "n": 9007199254740993i64, "ok": 1.0 },
+            &doc! { "n": 9007199254740992i64, "ok": 1.0 },
+            RecordedForm::Whole,
+        );
+        assert!(matches!(v, Verdict::Different(_)), "{v:?}");
+    }
+
+    #[test]
+    fn a_find_and_modify_that_changed_nothing_is_another_answer() {
+        let command = doc! { "findAndModify": "b", "$db": "a" };
+        let v = verdict(
+            command,
+            &doc! { "lastErrorObject": { "n": 1, "updatedExisting": false, "upserted": 5 }, "value": null, "ok": 1.0 },
+            &doc! { "lastErrorObject": { "n": 0, "updatedExisting": false }, "value": null, "ok": 1.0 },
+            RecordedForm::Whole,
+        );
+        assert!(matches!(v, Verdict::Different(_)), "{v:?}");
     }
 }

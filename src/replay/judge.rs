@@ -12,11 +12,12 @@ use super::compare::{Pair, Verdict, Why, compare};
 use super::job::{End, Job, Outcome, RecordedForm};
 use super::player::Backlog;
 use super::progress::Progress;
-use super::redacted::Redaction;
+use super::redacted::{Redaction, without_secrets};
 use super::scorecard::{Scorecard, Skip};
 use super::shape;
 use super::stats::{Groups, Latencies, Measured, Timeline, histogram};
 use super::view::View;
+use crate::capture::decode;
 
 /// Differences that are listed in full.
 const DIFFERENCES_MAX: usize = 100;
@@ -275,8 +276,8 @@ fn verdict(view: &View<'_>, outcome: &Outcome, redaction: Redaction) -> Option<V
 fn show(message: &[u8]) -> String {
     let mut text = String::new();
     for document in super::view::documents_of(message) {
-        let parsed: Result<bson::Document, _> = bson::deserialize_from_slice(document);
-        match parsed {
+        // Secrets of the target's are no part of a report.
+        match decode::document(&without_secrets(document)) {
             Ok(document) => text.push_str(&document.to_string()),
             Err(error) => text.push_str(&format!("({error})")),
         }
@@ -294,4 +295,18 @@ fn show(message: &[u8]) -> String {
         text.push('…');
     }
     text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bson::doc;
+
+    #[test]
+    fn what_is_shown_of_a_targets_answer_has_no_secrets() {
+        let user = doc! { "cursor": { "firstBatch": [{ "name": "n", "_session_token": "r:s3cret" }], "id": 0i64 }, "ok": 1.0 };
+        let body = bson::serialize_to_vec(&user).unwrap();
+        let shown = show(&crate::wire::OpMsgBuilder::message(1, 2, crate::wire::MsgFlags(0), &body));
+        assert!(!shown.contains("r:s3cret"), "{shown}");
+    }
 }

@@ -73,6 +73,11 @@ impl Link {
         Ok(())
     }
 
+    /// Whether bytes that were given to it have not left.
+    pub fn is_sending(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Goes on sending what is left.
     pub fn flush(&mut self, poller: &Poller) -> io::Result<()> {
         if self.unsent.is_empty() {

@@ -106,7 +106,7 @@ pub fn decide(rules: &Rules, connection: ConnectionId, view: &View<'_>) -> Resul
         return Err(Skip::Awaiting);
     }
     if is_write(view) {
-        if SERVERS_OWN.contains(&view.database) {
+        if writes_to_servers_own(view) {
             return Err(Skip::Administrative);
         }
         if !rules.writes {
@@ -114,6 +114,31 @@ pub fn decide(rules: &Rules, connection: ConnectionId, view: &View<'_>) -> Resul
         }
     }
     Ok(())
+}
+
+/// Whether a write goes to a database that is the server's own. Some commands on others' data are run on admin.
+fn writes_to_servers_own(view: &View<'_>) -> bool {
+    let is_own = |namespace: &[u8]| {
+        let database = namespace.split(|byte| *byte == b'.').next().unwrap_or_default();
+        SERVERS_OWN.contains(&database)
+    };
+    let text = |document: &[u8], key: &str| -> Vec<u8> {
+        find(document, key).and_then(|one| one.value.as_string_bytes()).unwrap_or_default().to_vec()
+    };
+    match view.name() {
+        b"renameCollection" => is_own(view.collection()) || is_own(&text(view.body, "to")),
+        b"bulkWrite" => view.batch("nsInfo").iter().any(|one| is_own(&text(one, "ns"))),
+        _ => is_own(view.database) || writes_into(view).is_some_and(is_own),
+    }
+}
+
+/// The database that `$out` or `$merge` names, if it does.
+fn writes_into<'a>(view: &View<'a>) -> Option<&'a [u8]> {
+    let last = elements(view.document("pipeline")?).map_while(Result::ok).last()?.value.as_document()?;
+    let stage = elements(last).next()?.ok()?;
+    let inside = stage.value.as_document()?;
+    let place = if stage.key == b"$merge" { find(inside, "into")?.value.as_document()? } else { inside };
+    find(place, "db")?.value.as_string_bytes()
 }
 
 fn is_administrative(name: &[u8]) -> bool {
@@ -252,5 +277,32 @@ mod tests {
         assert_eq!(decided(&rules, doc! { "insert": "c" }), Err(Skip::Filter));
         assert_eq!(decided(&rules, doc! { "insert": "d" }), Err(Skip::Write));
         assert_eq!(decided(&rules, doc! { "find": "d" }), Ok(()));
+    }
+
+    #[test]
+    fn bulk_write_and_rename_run_on_admin() {
+        let writes = Rules { writes: true, filters: Vec::new() };
+        let bulk = doc! { "bulkWrite": 1, "ops": [{ "insert": 0, "document": { "a": 1 } }], "nsInfo": [{ "ns": "app.c" }], "$db": "admin" };
+        let rename = doc! { "renameCollection": "app.a", "to": "app.b", "$db": "admin" };
+        eprintln!("{:?} {:?}", decided(&writes, bulk.clone()), decided(&writes, rename.clone()));
+        assert_eq!((decided(&writes, bulk), decided(&writes, rename)), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn nothing_is_written_into_the_servers_own_databases() {
+        let writes = Rules { writes: true, filters: Vec::new() };
+        let merge = doc! { "aggregate": "c", "pipeline": [{ "$merge": { "into": { "db": "admin", "coll": "system.users" } } }] };
+        assert_eq!(decided(&writes, merge), Err(Skip::Administrative));
+    }
+
+    #[test]
+    fn administration_is_known_in_its_wrapping_too() {
+        let writes = Rules { writes: true, filters: Vec::new() };
+        let mut message = Vec::new();
+        let body = bson::serialize_to_vec(&doc! { "$query": { "dropAllUsersFromDatabase": 1 } }).unwrap();
+        crate::wire::write_op_query(&mut message, 1, "app.$cmd", &body);
+        let decided =
+            View::of(&message).and_then(|view| decide(&writes, ConnectionId { lap: 0, number: 1 }, &view));
+        assert!(decided.is_err(), "{decided:?}");
     }
 }

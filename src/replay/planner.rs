@@ -128,7 +128,7 @@ impl Planner {
     pub fn next_lap(&mut self, length: u64, out: &mut Vec<Item>) {
         self.finish(out);
         self.lap += 1;
-        self.offset += length;
+        self.offset = self.offset.saturating_add(length);
     }
 
     /// What was counted so far: requests, and those that were left out.
@@ -148,7 +148,7 @@ impl Planner {
 
     /// The time of a record, since the first of the first pass.
     pub fn schedule_time(&self, time: u64) -> u64 {
-        self.offset + time.saturating_sub(self.from)
+        self.offset.saturating_add(time.saturating_sub(self.from))
     }
 
     /// Takes the next record. What may be handed on then goes behind `out`.

@@ -206,3 +206,20 @@ proptest! {
         prop_assert!(jobs.windows(2).all(|pair| pair[0].time <= pair[1].time));
     }
 }
+
+#[test]
+fn times_of_a_hostile_capture_do_not_overflow() {
+    let mut planner = Planner::new(Rules::default(), 0);
+    planner.next_lap(u64::MAX, &mut Vec::new());
+    let _ = planner.schedule_time(5);
+    planner.next_lap(u64::MAX, &mut Vec::new());
+}
+
+#[test]
+fn the_abort_behind_a_write_that_was_skipped_is_sent() {
+    let mut fed = Fed::new(false);
+    fed.exchange(1, 0, transaction(doc! { "find": "c" }, 1, true));
+    fed.exchange(1, 1, transaction(doc! { "insert": "c", "documents": [{ "_id": 1 }] }, 1, false));
+    fed.exchange(1, 2, transaction(doc! { "abortTransaction": 1 }, 1, false));
+    assert_eq!(fed.jobs().len(), 2);
+}

@@ -237,10 +237,13 @@ fn plan_only(
         done_below: Arc::default(),
         position: Arc::default(),
     };
+    let done_below = course.done_below.clone();
     let planned = course.plan(source, planner, |batch| {
         for item in batch.drain(..) {
             if let Item::Job(job) = item {
                 judged.plan(&job);
+                // Nobody waits for anything here: what was touched can be forgotten.
+                done_below.store(job.number + 1, Ordering::Relaxed);
             }
         }
         true

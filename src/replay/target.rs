@@ -11,7 +11,7 @@ use bson::oid::ObjectId;
 use bson::{Document, doc};
 
 use super::job::Opening;
-use crate::capture::Role;
+use crate::capture::{Role, decode};
 use crate::config::{ConnectionString, HostPort};
 use crate::wire::{HEADER_LEN, Header, MESSAGE_MAX, MsgFlags, OpMsg, OpMsgBuilder, Side};
 
@@ -211,7 +211,7 @@ fn run(address: SocketAddr, timeout: Duration, command: &Document) -> io::Result
     message.resize(header.length, 0);
     stream.read_exact(message.get_mut(HEADER_LEN..).unwrap_or_default())?;
     let msg = OpMsg::parse(&message, Side::Server).map_err(io::Error::other)?;
-    bson::deserialize_from_slice(msg.body).map_err(io::Error::other)
+    decode::document(msg.body).map_err(io::Error::other)
 }
 
 fn is_ok(reply: &Document) -> bool {

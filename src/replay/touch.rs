@@ -73,7 +73,20 @@ impl Resources {
             }
             b"dropDatabase" => touched.writes.push(database),
             // What makes, drops or fills a whole collection is done before anyone goes on with it.
-            b"aggregate" | b"mapReduce" | b"mapreduce" | b"renameCollection" => touched.writes.push(database),
+            b"aggregate" | b"mapReduce" | b"mapreduce" => touched.writes.push(database),
+            // Both are run on admin, and name their collections in full.
+            b"renameCollection" => {
+                let named = view.collection().split(|byte| *byte == b'.').next().unwrap_or_default();
+                touched.writes.push(self.collection(named, b""));
+            }
+            b"bulkWrite" => {
+                let spaces = view.batch("nsInfo").into_iter().take(DOCUMENTS_MAX);
+                let names = spaces.filter_map(|one| find(one, "ns")?.value.as_string_bytes());
+                touched.writes.extend(names.filter_map(|name| {
+                    let dot = name.iter().position(|byte| *byte == b'.')?;
+                    Some(self.collection(&name[..dot], &name[dot + 1..]))
+                }));
+            }
             _ => touched.writes.push(namespace),
         }
         touched

@@ -54,7 +54,8 @@ impl Transactions {
         let known = self.newest.get_mut(&(lap, id.session)).filter(|known| known.number == id.number);
         let Some(known) = known else { return decided.and(Err(Skip::Transaction)) };
         known.wrote |= is_write;
-        if is_end(view) && known.wrote && !writes {
+        // An abort changes nothing, and frees what the reads before it hold.
+        if is_end(view) && known.wrote && !writes && view.name() != b"abortTransaction" {
             return Err(Skip::Write);
         }
         if known.is_sent { decided } else { decided.and(Err(Skip::Transaction)) }

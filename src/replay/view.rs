@@ -37,6 +37,11 @@ impl<'a> View<'a> {
                 if !query.is_command() {
                     return Err(Skip::Opcode);
                 }
+                // Commands that drivers wrapped for mongos are of long ago, and their name is inside.
+                let first = elements(query.query).next().and_then(Result::ok).map(|first| first.key);
+                if matches!(first, Some(b"$query" | b"query")) {
+                    return Err(Skip::Opcode);
+                }
                 let fields = Fields::read(query.query).map_err(|_| Skip::Malformed)?;
                 let (body, body_at, database) = (query.query, query.query_at, query.database());
                 Ok(View { fields, body, body_at, database, msg: None })

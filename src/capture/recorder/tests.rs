@@ -333,3 +333,31 @@ fn a_large_request_is_kept_and_what_waits_stays_within_its_memory() {
     assert_eq!(lengths.iter().map(|(_, length)| *length).max(), Some(msg(&large).len()));
     assert!(!holds(&raw(folder.path()), SECRET));
 }
+
+#[test]
+fn batches_behind_a_first_one_that_was_too_large_are_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = start(options(folder.path()), RealDisk).unwrap();
+    let ask =
+        msg(&doc! { "aggregate": "y", "pipeline": [{ "$project": { "t": "$_session_token" } }], "$db": "x" });
+    let request = Request { number: 0, wants_none: false, withheld: false, message: &ask };
+    recorder
+        .append(Policy::Open, &Record { connection: 1, time: 1, kind: Kind::Request(request) }, ask.len())
+        .unwrap();
+    let reply = Reply { number: 0, code: 0, cursor: 9, documents: 1, length: 5 << 20, form: Form::TooLarge };
+    recorder.append(Policy::Open, &Record { connection: 1, time: 2, kind: Kind::Reply(reply) }, 0).unwrap();
+    let more = doc! { "cursor": { "nextBatch": [{ "t": SECRET }], "id": 0i64, "ns": "x.y" }, "ok": 1.0 };
+    exchange(&recorder, 1, 1, &doc! { "getMore": 9i64, "collection": "y", "$db": "x" }, &more).unwrap();
+    recorder.stop();
+    assert!(!holds(&raw(folder.path()), SECRET));
+}
+
+#[test]
+fn batches_of_a_cursor_from_before_the_capture_are_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = start(options(folder.path()), RealDisk).unwrap();
+    let more = doc! { "cursor": { "nextBatch": [{ "t": SECRET }], "id": 0i64, "ns": "x.y" }, "ok": 1.0 };
+    exchange(&recorder, 1, 0, &doc! { "getMore": 9i64, "collection": "y", "$db": "x" }, &more).unwrap();
+    recorder.stop();
+    assert!(!holds(&raw(folder.path()), SECRET));
+}

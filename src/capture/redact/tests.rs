@@ -354,3 +354,124 @@ proptest! {
         }
     }
 }
+
+mod ways_around {
+    use super::*;
+
+    fn left(message: Vec<u8>) -> bool {
+        let mut r = fields();
+        let mut kept = message.clone();
+        let verdict = r.request(&mut kept);
+        eprintln!("{verdict:?} {}", body(&kept));
+        holds(&kept, SECRET.as_bytes())
+    }
+
+    #[test]
+    fn a_secret_that_a_stage_before_has_renamed_is_hidden() {
+        assert!(!left(msg(
+            &doc! { "aggregate": "x", "pipeline": [{ "$addFields": { "t": "$_session_token" } }, { "$match": { "t": SECRET } }] }
+        )));
+    }
+
+    #[test]
+    fn a_secret_beside_get_field_is_hidden() {
+        assert!(!left(msg(
+            &doc! { "find": "x", "filter": { "$expr": { "$eq": [{ "$getField": "_session_token" }, SECRET] } } }
+        )));
+    }
+
+    #[test]
+    fn a_secret_in_set_field_is_hidden() {
+        assert!(!left(msg(
+            &doc! { "update": "x", "updates": [{ "q": {}, "u": [{ "$replaceWith": { "$setField": { "field": "_session_token", "input": "$$ROOT", "value": SECRET } } }] }] }
+        )));
+    }
+
+    #[test]
+    fn code_that_names_a_secret_field_is_hidden_whole() {
+        assert!(!left(msg(
+            &doc! { "find": "x", "filter": { "$where": format!("this._session_token == `{SECRET}` && this.a == 'b'") } }
+        )));
+    }
+
+    #[test]
+    fn a_comment_operator_that_names_one_is_cut() {
+        assert!(!left(msg(
+            &doc! { "find": "x", "filter": { "$comment": format!("_session_token={SECRET}") } }
+        )));
+    }
+
+    #[test]
+    fn the_profilers_error_texts_are_cut() {
+        let profiled = doc! { "op": "insert", "errMsg": format!("E11000 duplicate key error collection: app._Session index: _session_token_1 dup key: {{ _session_token: \"{SECRET}\" }}") };
+        let mut m = msg(
+            &doc! { "cursor": { "firstBatch": [profiled], "id": 0i64, "ns": "app.system.profile" }, "ok": 1.0 },
+        );
+        fields().reply(&mut m, false);
+        assert!(!holds(&m, SECRET.as_bytes()));
+    }
+
+    #[test]
+    fn secrets_in_the_oplogs_diffs_are_hidden() {
+        let entry = doc! { "op": "u", "ns": "app._User", "o": { "$v": 2, "diff": { "sauthData": { "sfacebook": { "u": { "access": SECRET } } } } } };
+        let mut m =
+            msg(&doc! { "cursor": { "firstBatch": [entry], "id": 0i64, "ns": "local.oplog.rs" }, "ok": 1.0 });
+        fields().reply(&mut m, false);
+        assert!(!holds(&m, SECRET.as_bytes()));
+    }
+
+    #[test]
+    fn code_brings_values_back_under_other_names() {
+        let command = doc! { "aggregate": "x", "pipeline": [{ "$project": { "t": { "$function": { "body": "function(d){return d._session_token}", "args": ["$$ROOT"], "lang": "js" } } } }] };
+        assert_eq!(fields().request(&mut msg(&command)), Redacted::LooksAtSecrets, "{command}");
+    }
+
+    #[test]
+    fn with_values_the_upserted_id_is_hidden() {
+        let mut m = msg(
+            &doc! { "lastErrorObject": { "n": 1, "updatedExisting": false, "upserted": SECRET }, "value": null, "ok": 1.0 },
+        );
+        values().reply(&mut m, false);
+        assert!(!holds(&m, SECRET.as_bytes()));
+    }
+
+    #[test]
+    fn with_values_resume_tokens_are_hidden() {
+        let mut m = msg(
+            &doc! { "cursor": { "nextBatch": [], "id": 5i64, "ns": "a.b", "postBatchResumeToken": { "_data": SECRET } }, "ok": 1.0 },
+        );
+        values().reply(&mut m, false);
+        assert!(!holds(&m, SECRET.as_bytes()));
+    }
+
+    #[test]
+    fn with_values_a_pipeline_stays_valid() {
+        let pipeline = vec![
+            doc! { "$unionWith": "towns" },
+            doc! { "$unset": "a" },
+            doc! { "$project": { "s": { "$meta": "textScore" }, "i": { "$convert": { "input": "$a", "to": "int" } } } },
+        ];
+        let command = doc! { "aggregate": "x", "pipeline": pipeline };
+        let kept = body(&request(&mut values(), &msg(&command)));
+        assert_eq!(kept, command);
+    }
+
+    #[test]
+    fn what_is_explained_counts_as_looking_at_secrets() {
+        let command = doc! { "aggregate": "x", "pipeline": [{ "$match": { "_session_token": SECRET } }], "explain": true };
+        assert_eq!(fields().request(&mut msg(&command)), Redacted::LooksAtSecrets);
+    }
+
+    #[test]
+    fn a_get_more_is_known_whatever_section_comes_first() {
+        // see scribe::continues_hushed: the cursor is not at byte 34 then
+        let mut m = msg(&doc! { "getMore": 77i64, "collection": "x" });
+        let body = m.split_off(20);
+        let mut seq = vec![1u8];
+        seq.extend((4 + 2i32).to_le_bytes());
+        seq.extend(b"x\0");
+        m.extend(seq);
+        m.extend(body);
+        assert_ne!(crate::wire::read_i64(&m, 34), Some(77));
+    }
+}

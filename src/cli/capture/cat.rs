@@ -9,6 +9,7 @@ use anyhow::Context;
 use serde_json::{Map, Value, json};
 
 use super::filter::{Filter, for_each};
+use crate::capture::decode;
 use crate::capture::digest::documents;
 use crate::capture::{Asked, Form, Kind, Record, Reply, Request, Role};
 use crate::wire::{LegacyRequest, OpMsg, OpQuery, OpReply, Opcode, Section, Side, read_i32};
@@ -173,8 +174,8 @@ fn all(bytes: &[u8]) -> Value {
 }
 
 fn document(bytes: &[u8]) -> Value {
-    match bson::Document::from_reader(bytes) {
+    match decode::document(bytes) {
         Ok(document) => bson::Bson::Document(document).into_relaxed_extjson(),
-        Err(error) => json!({ "$unreadable": error.to_string() }),
+        Err(error) => json!({ "$unreadable": error }),
     }
 }

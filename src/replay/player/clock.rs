@@ -77,7 +77,8 @@ impl Player {
             }
             return;
         }
-        let lost = self.members.iter().find(|member| member.down_for(now) > GIVE_UP);
+        let lost =
+            self.members.iter_mut().find_map(|member| (member.down_for(now) > GIVE_UP).then_some(member));
         let lost =
             lost.map(|member| format!("{} could not be reached for 30 s ({})", member.name, member.error));
         let lead = if self.is_paced() { LEAD } else { 0 };

@@ -73,9 +73,15 @@ impl Member {
         }
     }
 
-    /// For how long it could not be reached, nanoseconds.
-    pub(super) fn down_for(&self, now: u64) -> u64 {
-        self.down.as_ref().map_or(0, |down| now.saturating_sub(down.since))
+    /// For how long it could not be reached though somebody wants it, nanoseconds.
+    pub(super) fn down_for(&mut self, now: u64) -> u64 {
+        let is_parked = !self.parked.is_empty();
+        let Some(down) = &mut self.down else { return 0 };
+        // While nobody wants it, nobody tries.
+        if !is_parked && !down.is_probed {
+            down.since = now;
+        }
+        now.saturating_sub(down.since)
     }
 }
 
@@ -104,5 +110,13 @@ mod tests {
         member.parked.push(3);
         assert_eq!(member.answers(), [3]);
         assert!(member.may_connect(now) && member.down_for(now) == 0);
+    }
+
+    #[test]
+    fn a_member_that_nobody_waits_for_is_not_lost() {
+        let mut member = Member::new("a:1".into(), SocketAddr::from(([127, 0, 0, 1], 1)));
+        // One attempt failed; the connection whose job it was has no more jobs for a while.
+        member.failed(10, "timed out".into());
+        assert_eq!(member.down_for(31_000_000_010), 0);
     }
 }

@@ -317,7 +317,7 @@ impl Player {
     }
 
     fn due(&self, job: &Job, now: u64) -> u64 {
-        self.options.speed.due(job.time).map_or(now, |due| due + LEAD)
+        self.options.speed.due(job.time).map_or(now, |due| due.saturating_add(LEAD))
     }
 
     fn enqueue(&mut self, job: Box<Job>, due: u64) {
@@ -395,7 +395,7 @@ impl Player {
             self.end(queued, sent, End::Failed(Failure::Lost));
             return self.broke(slot, connection, Failure::Lost);
         }
-        if queued.job.wants_none {
+        if queued.job.wants_none && !link.is_sending() {
             return self.end(queued, sent, End::Unanswered);
         }
         connection.deadline = sent.saturating_add(self.options.reply_limit.as_nanos() as u64);

@@ -5,7 +5,7 @@ use super::connection::{Connection, InFlight, State};
 use crate::doc::find;
 use crate::replay::answer::Answer;
 use crate::replay::job::{CursorUse, End, Job, RecordedForm};
-use crate::replay::link::Received;
+use crate::replay::link::{Link, Received};
 use crate::replay::poller::Event;
 use crate::replay::scorecard::Failure;
 use crate::replay::upserted;
@@ -30,11 +30,26 @@ impl Player {
                 if matches!(flushed, Some(Err(_))) {
                     return player.ended_by_target(slot, connection);
                 }
+                player.on_flushed(slot, connection);
             }
             if event.is_readable {
                 player.on_readable(slot, connection);
             }
         });
+    }
+
+    /// Of a request without an answer the last byte has left: it is over.
+    fn on_flushed(&mut self, slot: usize, connection: &mut Connection) {
+        let is_sending = connection.link.as_ref().is_some_and(Link::is_sending);
+        let Some(sent) = connection.in_flight.take_if(|sent| sent.queued.job.wants_none && !is_sending)
+        else {
+            return;
+        };
+        self.in_flight -= 1;
+        connection.deadline = u64::MAX;
+        connection.is_blocked = !connection.jobs.is_empty();
+        self.end(sent.queued, sent.sent, End::Unanswered);
+        self.work.push_back(slot);
     }
 
     fn on_readable(&mut self, slot: usize, connection: &mut Connection) {
