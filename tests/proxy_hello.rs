@@ -329,12 +329,15 @@ fn a_client_that_streams_hellos_without_a_pause_has_no_thread_to_itself() {
         body.extend(hello);
         greedy.send_msg(EXHAUST_ALLOWED, &[Section::Body(body)]);
         let (mut stream, stop) = (greedy.stream().try_clone().unwrap(), stop.clone());
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         std::thread::spawn(move || {
             let (mut scratch, mut bytes) = (vec![0; 1 << 20], 0);
-            while !stop.load(Ordering::Relaxed) {
-                bytes += stream.read(&mut scratch).unwrap();
+            // That it streams is seen, however soon the other client is served.
+            while !stop.load(Ordering::Relaxed) || bytes <= 100_000 {
+                let n = stream.read(&mut scratch).expect("it streams");
+                assert!(n > 0, "it is closed");
+                bytes += n;
             }
-            bytes
         })
     };
     let mut other = torana.client_of(fake.address());
@@ -344,7 +347,7 @@ fn a_client_that_streams_hellos_without_a_pause_has_no_thread_to_itself() {
     }
     assert!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
     stop.store(true, Ordering::Relaxed);
-    assert!(readers.join().unwrap() > 100_000, "it streams");
+    readers.join().unwrap();
 }
 
 #[test]
