@@ -1,5 +1,6 @@
 //! `torana record`: a capture, begun in a torana that runs.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -163,23 +164,30 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 async fn record(admin: &HostPort, order: &str) -> anyhow::Result<()> {
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
     let mut status = ask(admin, "POST", order).await?;
-    println!("recording the traffic of {} into {}", status.set, status.folder);
+    say(&format!("recording the traffic of {} into {}", status.set, status.folder));
     while status.recording {
         tokio::select! {
             () = sleep(LOOK_EVERY) => status = ask(admin, "GET", "").await?,
             _ = interrupt.recv() => status = ask(admin, "DELETE", "").await?,
             _ = terminate.recv() => status = ask(admin, "DELETE", "").await?,
+            _ = hangup.recv() => status = ask(admin, "DELETE", "").await?,
         }
-        println!("{}", line(&status));
+        say(&line(&status));
     }
     // What it was asked last may have been before the last bytes were written.
     let status = ask(admin, "GET", "").await?;
-    println!("{}", summary(&status));
+    say(&summary(&status));
     match &status.cut_short {
         Some(why) => anyhow::bail!("the recording ended early: {why}"),
         None => Ok(()),
     }
+}
+
+/// Prints a line. Where nobody reads on (`| head`, a terminal that is gone), the recording goes on to its end all the same.
+fn say(line: &str) {
+    drop(writeln!(std::io::stdout(), "{line}"));
 }
 
 fn line(status: &Status) -> String {

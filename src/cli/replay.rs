@@ -78,8 +78,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// Replay N times, and use all runs to tell a change from noise. Restore the data in between if writes are replayed: use
-    /// --json for each run then
+    /// Replay N times, and use all runs to tell a change from noise. Not with --writes: the data would have to be restored in
+    /// between
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20), conflicts_with = "writes")]
     repeat: u32,
 
@@ -119,6 +119,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     // Read before anything is played: a wrong file must not be found out afterwards.
     let earlier = arguments.compare.as_deref().map(read_report).transpose()?;
+    let files = [arguments.json.as_deref(), arguments.html.as_deref()];
+    files.into_iter().flatten().try_for_each(check_writable)?;
     let report = play_repeatedly(&options, arguments.repeat)?;
     print!("{}", text(&report));
     if let Some(earlier) = &earlier {
@@ -165,6 +167,18 @@ fn write(path: Option<&Path>, content: impl FnOnce() -> String) -> anyhow::Resul
         let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
         let written = file.and_then(|mut file| file.write_all(content().as_bytes()));
         written.with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// What cannot be written is better found out before an hour of replay than after it.
+fn check_writable(path: &Path) -> anyhow::Result<()> {
+    let was_there = path.exists();
+    let file = std::fs::File::options().append(true).create(true).mode(0o600).open(path);
+    file.with_context(|| path.display().to_string())?;
+    // A replay that is refused leaves nothing behind.
+    if !was_there {
+        let _ = std::fs::remove_file(path);
     }
     Ok(())
 }

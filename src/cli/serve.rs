@@ -65,7 +65,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<Admin>,
 
-    /// A collection that promises more than clients ask for: default, causal, sequential or linearizable. May be given
+    /// A collection that promises more than clients ask for: default, observe, causal, sequential or linearizable. May be given
     /// several times
     ///
     /// parse.GameScore=causal: reads and writes of a majority, each read after everything that was acknowledged or

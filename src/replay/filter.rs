@@ -28,7 +28,12 @@ impl FromStr for Filter {
         }
         match key.trim() {
             "command" => Ok(Filter::Command(values)),
-            "ns" | "namespace" => Ok(Filter::Namespace(values)),
+            "ns" | "namespace" => {
+                match values.iter().find(|value| !value.contains('.') && !value.ends_with('*')) {
+                    Some(value) => Err(format!("{value:?} names no collection: {help}")),
+                    None => Ok(Filter::Namespace(values)),
+                }
+            }
             "connection" => {
                 let numbers = values.iter().map(|value| value.parse()).collect::<Result<Vec<u64>, _>>();
                 numbers.map(Filter::Connection).map_err(|_| format!("{text:?}: {help}"))

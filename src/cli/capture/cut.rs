@@ -19,7 +19,7 @@ const FILE_SIZE: u64 = 256 << 20;
 
 /// Make a capture of a part of another: of some time, some connections, some collections or commands
 ///
-/// Replies go with their requests. Times stay as they were, counted from the beginning of the first capture.
+/// Replies go with their requests, and hellos and what ends transactions and sessions with whatever is cut out. Times stay as they were, counted from the beginning of the first capture.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The folder, or one file of it
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let head = readers.first().map(|reader| reader.head.clone()).context("an empty capture")?;
     drop(readers);
     let mut out = Output::new(&arguments.out, head)?;
-    let mut chosen = arguments.filter.chosen();
+    let mut chosen = arguments.filter.chosen().with_ends();
     // Who opened a connection is written before the first that is chosen of it.
     let mut opened: HashMap<u64, Vec<u8>> = HashMap::new();
     let damage = for_each(&arguments.capture, |record| {

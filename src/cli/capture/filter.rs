@@ -46,6 +46,8 @@ pub struct Chosen<'f> {
     requests: HashMap<u64, u32>,
     /// Connections of which something was chosen.
     connections: HashSet<u64>,
+    /// Whether what ends transactions and sessions goes with what is chosen.
+    with_ends: bool,
 }
 
 impl Filter {
@@ -64,6 +66,7 @@ impl Filter {
             to: nanos(&self.to).unwrap_or(u64::MAX),
             requests: HashMap::new(),
             connections: HashSet::new(),
+            with_ends: false,
         }
     }
 
@@ -85,6 +88,17 @@ impl Filter {
 }
 
 impl Chosen<'_> {
+    /// The same, with what ends transactions and sessions, whatever requests are chosen: it names no collection, and without it
+    /// what is chosen would leave its transactions open where it is replayed.
+    pub fn with_ends(mut self) -> Self {
+        self.with_ends = true;
+        self
+    }
+
+    fn takes_request(&self, request: &Request<'_>) -> bool {
+        self.filter.takes(request) || (self.with_ends && Asked::of(request.message).goes_with_others())
+    }
+
     /// Whether `record` is meant. To be asked for each record in the order of the file.
     pub fn takes(&mut self, record: &Record<'_>) -> bool {
         if !self.filter.connection.is_empty() && !self.filter.connection.contains(&record.connection) {
@@ -98,7 +112,7 @@ impl Chosen<'_> {
             return false;
         }
         match &record.kind {
-            Kind::Request(request) if self.filter.takes(request) => {
+            Kind::Request(request) if self.takes_request(request) => {
                 self.requests.insert(record.connection, request.number);
                 self.connections.insert(record.connection);
                 true
