@@ -104,7 +104,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let descriptors = raise_limit();
     show_limits(&config, &metrics, descriptors);
     let runtime = runtime(config.threads).context("cannot start the threads that serve")?;
-    runtime.block_on(Box::pin(proxy::run(config, metrics)))
+    let ended = runtime.block_on(Box::pin(proxy::run(config, metrics)));
+    // Dropped, it would wait for a capture's disk, however long that hangs.
+    runtime.shutdown_background();
+    ended
 }
 
 impl Arguments {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, interval, sleep};
+use tokio::time::{Duration, Instant, interval, sleep, timeout};
 
 use super::buffer::BufferPool;
 use super::capturing::{Captures, Capturing};
@@ -17,6 +17,9 @@ use super::set::SetRunner;
 use crate::admin;
 use crate::config::{CaptureConfig, Config, Limits};
 use crate::metrics::{EndReason, Metrics};
+
+/// How long a capture's disk may hold up the start and the end of torana.
+const DISK_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often a proxy that is shutting down looks whether all is done.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -83,7 +86,11 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     // Dropping the runners stops accepting. What else they did goes on in `drain`.
     drop(following);
     drain(&shared, &sets, config.limits.shutdown_deadline).await;
-    captures.stop().await;
+    if timeout(DISK_WITHIN, captures.stop()).await.is_err() {
+        tracing::error!(
+            "the disk does not take the end of the capture; it is readable up to its last whole block"
+        );
+    }
     tracing::info!("all clients are closed; torana ends");
     Ok(())
 }
@@ -105,8 +112,12 @@ async fn serve_admin(
 async fn record(captures: &Captures, config: &CaptureConfig) {
     let now = bson::DateTime::now().try_to_rfc3339_string().unwrap_or_default();
     let inside = now.replace([':', '.'], "-");
-    if let Err(error) = captures.start(config, Some(inside)).await {
-        tracing::error!("no traffic is captured: {error}");
+    match timeout(DISK_WITHIN, captures.start(config, Some(inside))).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::error!("no traffic is captured: {error}"),
+        Err(_) => {
+            tracing::error!(folder = %config.folder.display(), "no traffic is captured yet: the disk does not answer")
+        }
     }
 }
 
