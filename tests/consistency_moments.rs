@@ -55,3 +55,40 @@ fn a_cursor_of_several_batches_shows_one_moment_though_nothing_was_published_lat
 fn it_does_so_where_a_torana_is_alone() {
     batches_show_one_moment("alone", "");
 }
+
+/// What a read would show cannot be published for longer than a client waits, and then can be: one moment, or none.
+#[test]
+fn a_cursor_shows_one_moment_though_zookeeper_stood_still_when_it_was_opened() {
+    let zookeeper = Ensemble::of(1);
+    let times = "request_timeout = \"3s\"\nwait_timeout = \"300ms\"\n";
+    let set = ReplicaSet::shared();
+    let primary = set.primary();
+    let hosts = zookeeper.hosts().join(",");
+    let torana = torana_with(&set.uri(), &format!("{TAGS}[zookeeper]\nhosts = \"{hosts}\"\n{times}"));
+    let mut past = set.client(primary);
+    put_past_torana(&mut past, "still", 1);
+    let mut client = torana.client_of(&set.host(primary));
+    client.run("app", doc! { "find": "still" });
+    let mut served = 0;
+    for round in 2..8 {
+        std::thread::sleep(QUIET);
+        zookeeper.pause(0);
+        let reply = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(750));
+                zookeeper.resume(0);
+            });
+            client.command("app", doc! { "find": "still", "batchSize": 1 })
+        });
+        put_past_torana(&mut past, "still", round);
+        if reply.get_f64("ok").unwrap() == 1.0 {
+            let id = reply.get_document("cursor").unwrap().get_i64("id").unwrap();
+            let rest = client.run("app", doc! { "getMore": id, "collection": "still" });
+            assert_eq!([values(&reply), values(&rest)].concat(), [round - 1; 3]);
+            served += 1;
+        } else {
+            assert_eq!(reply.get_i32("code").unwrap(), 262, "{reply}");
+        }
+    }
+    assert!(served > 0);
+}

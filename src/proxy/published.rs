@@ -29,6 +29,9 @@ const SNAPSHOT_FIRST: i64 = 13;
 /// How long a read waits for a member before that is asked how far it is, and then for what it says.
 const PATIENCE: Duration = Duration::from_millis(25);
 
+/// How often a read tries to come by a published time: torana may have stood still meanwhile, or been without ZooKeeper.
+const MOMENT_TRIES: u32 = 3;
+
 /// How often a later time is looked for where a member has no snapshot of one, and how long after each look: a primary
 /// that has just been elected writes at once.
 const LATER_TRIES: u32 = 20;
@@ -98,20 +101,44 @@ fn newest(set: &Set) -> Option<Arc<HelloCopy>> {
 pub fn has_moment(at: &Listener, command: &[u8], request: &Request) -> bool {
     let hello = at.member.monitored.hello.latest();
     matches!(request.command.name(), "find" | "aggregate" | "distinct")
-        && hello.is_some_and(|hello| hello.description.max_wire_version >= SNAPSHOT_FIRST)
+        // One that is not known refuses for itself, if it is older.
+        && hello.is_none_or(|hello| hello.description.max_wire_version >= SNAPSHOT_FIRST)
         && !is_metadata(command)
 }
 
-/// Publishes what a read would be sent behind, so that it can be sent as of that: what a majority has by now, if the
-/// horizon is not young, and the floor of a collection that is causal, and read as well. A read of a majority would do for
-/// one batch; those of a cursor would each show a moment of their own. Without ZooKeeper it is left as it is.
-pub async fn renew(at: &Listener, client: &mut Client, touched: &Touched) {
+/// The time that a read which has a moment is sent at, and whether it is sent *as of* that. What it would be sent behind is
+/// published first: what a majority has by now, if the horizon is not young, and the floor of a collection that is causal,
+/// and read as well. A read of a majority would do for one batch of one document; other documents, and other batches, would
+/// each show a moment of their own, so that it is refused while nothing can be published.
+pub async fn moment(
+    at: &Listener,
+    client: &mut Client,
+    touched: &Touched,
+    request: &Request,
+) -> Result<(u64, bool), CommandError> {
     let horizon = &at.member.set.horizon;
-    let floor = floor(at, touched);
-    if !horizon.is_young() || floor > horizon.published() {
-        client.entry.enter(Phase::Queueing);
-        horizon.renew(floor).await;
+    for _ in 0..MOMENT_TRIES {
+        let wanted = floor(at, touched);
+        if !horizon.is_young() || wanted > horizon.published() {
+            client.entry.enter(Phase::Queueing);
+            horizon.renew(wanted).await;
+        }
+        let floor = floor(at, touched);
+        let command = client.message().get(request.body_at..request.header.length).unwrap_or_default();
+        if floor == 0 || !takes_snapshot(command, floor) {
+            return Ok((floor, false));
+        }
+        if horizon.is_young() && floor <= horizon.published() {
+            return Ok((floor, true));
+        }
     }
+    Err(no_moment("what it would show cannot be published"))
+}
+
+/// What a client is told whose read can show no single moment.
+pub fn no_moment(why: &str) -> CommandError {
+    let what = format_args!("the read would show several moments: {why}");
+    CommandError::of_torana(ErrorCode::EXCEEDED_TIME_LIMIT, what, "try again; other collections are served")
 }
 
 /// A later time than `refused` at which a member may have a snapshot that it did not have then, published; `None` if there
@@ -130,12 +157,6 @@ pub async fn later(at: &Listener, client: &mut Client, touched: &Touched, refuse
         sleep(LATER_EVERY).await;
     }
     None
-}
-
-/// Whether the read, which has a moment, is sent as of its floor: all that it shows is published then.
-pub fn is_snapshot(at: &Listener, command: &[u8], floor: u64) -> bool {
-    let horizon = &at.member.set.horizon;
-    horizon.is_young() && floor > 0 && floor <= horizon.published() && takes_snapshot(command, floor)
 }
 
 /// Whether its client asks for a snapshot itself. Drivers take the time of a snapshot session from its first reply.

@@ -327,19 +327,13 @@ pub async fn run(
     let is_kept = !request.has_checksum() && request.header.length <= COPIED_MAX;
     let may_turn = shares && act == Act::Read && !request.in_transaction && is_kept;
     let has_moment = may_turn && published::has_moment(at, command(client, &request), &request);
-    let mut floor = published::floor(at, &plan.touched);
-    let mut is_snapshot = false;
-    if has_moment {
-        // Once more if what was published has become old meanwhile: torana may have stood still.
-        for _ in 0..2 {
-            published::renew(at, client, &plan.touched).await;
-            floor = published::floor(at, &plan.touched);
-            is_snapshot = published::is_snapshot(at, command(client, &request), floor);
-            if is_snapshot {
-                break;
-            }
-        }
-    }
+    let (floor, is_snapshot) = match has_moment {
+        true => match published::moment(at, client, &plan.touched, &request).await {
+            Ok(moment) => moment,
+            Err(error) => return refuse::with(client, &request, &error).await,
+        },
+        false => (published::floor(at, &plan.touched), false),
+    };
     let is_asked = is_snapshot && published::asks_for_snapshot(command(client, &request));
     let way = Way { floor, is_snapshot, is_asked, may_turn, later_tries: LATER_TRIES };
     let elsewhere = match act {
@@ -372,16 +366,21 @@ async fn serve(
             Attempted::Done => return Ok(()),
             Attempted::NoSnapshot(kept, why) => {
                 at.member.metrics.traffic.snapshots_refused.inc();
-                // A read of a majority may show several moments.
-                let later = match way.later_tries.checked_sub(1).filter(|_| why == NoSnapshot::OfThatTime) {
-                    Some(left) => {
-                        way.later_tries = left;
-                        published::later(at, client, &plan.touched, way.floor).await
-                    }
-                    None => None,
-                };
-                way.floor = later.unwrap_or(way.floor);
-                way.is_snapshot = later.is_some();
+                way.is_snapshot = false;
+                if why == NoSnapshot::OfThatTime {
+                    // A read of a majority may show several moments.
+                    let left = way.later_tries.checked_sub(1);
+                    let later = match left {
+                        Some(_) => published::later(at, client, &plan.touched, way.floor).await,
+                        None => None,
+                    };
+                    let Some(floor) = later else {
+                        client.replace_message(0, &kept.message);
+                        let error = published::no_moment("the member has no snapshot of late");
+                        return refuse::with(client, &kept.request, &error).await;
+                    };
+                    way = Way { floor, is_snapshot: true, later_tries: left.unwrap_or(0), ..way };
+                }
                 kept
             }
             Attempted::Behind(kept, member) => {
