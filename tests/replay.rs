@@ -217,3 +217,84 @@ fn captured_secondaries_are_played_by_secondaries() {
     // The set's own finds may come on top.
     assert!(finds(secondary) >= before + 10, "{report}");
 }
+
+/// Documents that are found by `key`, which has an index, or by `_id`.
+fn fill(set: &ReplicaSet) {
+    let mut client = set.client(set.primary());
+    for thousand in 0..20 {
+        let numbers = thousand * 1000..(thousand + 1) * 1000;
+        let documents: Vec<Document> =
+            numbers.map(|n| doc! { "_id": n, "key": n * 7, "text": "x".repeat(100) }).collect();
+        client.run("app", doc! { "insert": "c", "documents": documents });
+    }
+    let index = doc! { "key": { "key": 1 }, "name": "key_1" };
+    client.run("app", doc! { "createIndexes": "c", "indexes": [index], "writeConcern": { "w": "majority" } });
+}
+
+fn capture_of_reads(set: &ReplicaSet) -> Recorded {
+    let mut recording = Recording::of(Some(replica_set_id(set)), Keeps::Whole);
+    let mut client = RecordedClient::connect(&mut recording, 1, &set.host(set.primary()));
+    for n in 0..200 {
+        client.run(&mut recording, "app", doc! { "find": "c", "filter": { "key": n * 7 } });
+        client.run(&mut recording, "app", doc! { "find": "c", "filter": { "_id": n } });
+    }
+    client.close(&mut recording);
+    recording.finish()
+}
+
+fn group<'r>(report: &'r serde_json::Value, shape: &str) -> &'r serde_json::Value {
+    let groups = report["comparison"]["groups"].as_array().unwrap();
+    groups.iter().find(|group| group["name"] == shape).unwrap_or_else(|| panic!("{shape}: {groups:#?}"))
+}
+
+#[test]
+fn a_slow_index_and_a_wrong_answer_of_another_server_are_found() {
+    let (old, new) = (set("rs0"), set("rs1"));
+    fill(&old);
+    let capture = capture_of_reads(&old);
+    fill(&new);
+    let mut client = new.client(new.primary());
+    client.run("app", doc! { "dropIndexes": "c", "index": "key_1" });
+    let wrong = doc! { "q": { "_id": 117 }, "u": { "$set": { "text": "wrong" } } };
+    client.run("app", doc! { "update": "c", "updates": [wrong] });
+
+    let html = capture.path().join("report.html");
+    let compare =
+        ["--speed", "max", "--repeat", "3", "--compare", &old.uri(), "--html", html.to_str().unwrap()];
+    let (report, output) = replay(&capture, &new, &compare);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+
+    let (by_key, by_id) = ("find app.c {key: ?}", "find app.c {_id: ?}");
+    let p50 = &group(&report, by_key)["changes"][0];
+    assert_eq!((p50[0].as_str(), p50[1]["is_beyond_noise"].as_bool()), (Some("P50"), Some(true)), "{p50}");
+    assert!(p50[1]["now"].as_f64().unwrap() > 3.0 * p50[1]["before"].as_f64().unwrap(), "{p50}");
+    let expected = serde_json::json!([0, 1]);
+    // It is found by `key`, too.
+    assert_eq!(
+        (&group(&report, by_id)["different"], &group(&report, by_key)["different"]),
+        (&expected, &expected)
+    );
+    let differences = report["comparison"]["differences"].as_array().unwrap();
+    assert_eq!(differences.len(), 2, "{differences:#?}");
+    assert!(differences[0]["replayed"].as_str().unwrap().contains("\"text\": \"wrong\""), "{differences:#?}");
+    let page = std::fs::read_to_string(&html).unwrap();
+    for told in ["What stands out", "slower: P50", "answers that differ: 0 -&gt; 1", "find app.c {key: ?}"] {
+        assert!(page.contains(told), "{told}");
+        assert!(text.contains(&told.replace("&gt;", ">")), "{told}: {text}");
+    }
+
+    // The same server twice has the same answers, and those of an earlier report can be taken.
+    let file = capture.path().join("report.json");
+    std::fs::rename(&file, capture.path().join("earlier.json")).unwrap();
+    let earlier = capture.path().join("earlier.json");
+    let shape = format!("shape={by_id}");
+    let (report, _) = replay(
+        &capture,
+        &new,
+        &["--speed", "max", "--compare", earlier.to_str().unwrap(), "--filter", &shape],
+    );
+    assert_eq!(report["scorecard"]["sent"], 200);
+    assert_eq!(group(&report, by_id)["different"], serde_json::json!([1, 1]));
+    assert!(report["comparison"]["differences"].as_array().unwrap().is_empty());
+}

@@ -12,7 +12,7 @@ use anyhow::Context;
 use super::descriptors;
 use crate::config::{ConnectionString, Span, UriError};
 use crate::replay::plan::Rules;
-use crate::replay::report::{compare, html, text};
+use crate::replay::report::{html, text};
 use crate::replay::{Filter, Options, Report, Speed, run as play};
 
 /// Descriptors that are not for connections to the target.
@@ -23,6 +23,7 @@ Examples:
   torana replay /var/captures/monday --dry-run
   torana replay /var/captures/monday --to 'mongodb://new1,new2/?replicaSet=rs1' --html monday.html
   torana replay /var/captures/monday --to 'mongodb://new1,new2/?replicaSet=rs1' --speed max --writes
+  torana replay /var/captures/monday --to mongodb://new1 --compare mongodb://old1 --repeat 3 --html compared.html
 
 Reads alone are sent, unless --writes is given. Restore a copy of the data of the time at which the capture began into
 the target first: only then do its answers, and its times, mean what they meant. docs/REPLAY.md goes through it.";
@@ -54,7 +55,8 @@ pub(super) struct Arguments {
     #[arg(long = "for", value_name = "DURATION")]
     run_for: Option<Span>,
 
-    /// Only what is meant: command=NAME,.., ns=DB.COLLECTION,.. (DB.* for all of it), connection=NUMBER,..; all given must agree
+    /// Only what is meant: command=NAME,.., ns=DB.COLLECTION,.. (DB.* for all of it), connection=NUMBER,.., shape=SHAPE (as
+    /// reports show it, or its beginning and *); all given must agree
     #[arg(long, value_name = "FILTER")]
     filter: Vec<Filter>,
 
@@ -83,9 +85,10 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20), conflicts_with = "writes")]
     repeat: u32,
 
-    /// Compare with the report of an earlier replay, made by --json
-    #[arg(long, value_name = "REPORT.json")]
-    compare: Option<PathBuf>,
+    /// Compare with the report of an earlier replay, made by --json, or with another target, which is played against in turn
+    /// with the one of --to
+    #[arg(long, value_name = "REPORT.json|URI", requires = "to", conflicts_with = "dry_run")]
+    compare: Option<String>,
 
     /// Show no progress
     #[arg(long, short)]
@@ -95,7 +98,7 @@ pub(super) struct Arguments {
 /// Replays, prints the report, writes its files.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let to = match &arguments.to {
-        Some(uri) if !arguments.dry_run => Some(connection_string(uri)?),
+        Some(uri) if !arguments.dry_run => Some(connection_string("--to", uri)?),
         _ => None,
     };
     let room = descriptors::raise_limit().saturating_sub(DESCRIPTORS_KEPT).max(1);
@@ -118,30 +121,66 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         quiet: arguments.quiet,
     };
     // Read before anything is played: a wrong file must not be found out afterwards.
-    let earlier = arguments.compare.as_deref().map(read_report).transpose()?;
+    let before = arguments.compare.as_deref().map(Before::of).transpose()?;
     let files = [arguments.json.as_deref(), arguments.html.as_deref()];
     files.into_iter().flatten().try_for_each(check_writable)?;
-    let report = play_repeatedly(&options, arguments.repeat)?;
+    let report = play_all(&options, before, arguments.repeat)?;
     print!("{}", text(&report));
-    if let Some(earlier) = &earlier {
-        print!("\n{}", compare::text(&earlier.runs(), &report.runs()));
-    }
     write(arguments.json.as_deref(), || report.json())?;
     write(arguments.html.as_deref(), || html(&report))?;
     check(&report)
 }
 
-fn play_repeatedly(options: &Options, times: u32) -> anyhow::Result<Report> {
+/// What a replay is compared with.
+enum Before {
+    /// It was played earlier.
+    Report(Box<Report>),
+    /// It is played against in turn.
+    Target(ConnectionString),
+}
+
+impl Before {
+    fn of(argument: &str) -> anyhow::Result<Before> {
+        match argument.starts_with("mongodb://") || argument.starts_with("mongodb+srv://") {
+            true => connection_string("--compare", argument).map(Before::Target),
+            false => read_report(Path::new(argument)).map(|report| Before::Report(Box::new(report))),
+        }
+    }
+}
+
+/// Plays so often, against both targets in turn if there are two: what else the machine does is shared by both then.
+fn play_all(options: &Options, before: Option<Before>, times: u32) -> anyhow::Result<Report> {
     let interrupted = Arc::new(AtomicBool::new(false));
     stop_on_ctrl_c(interrupted.clone());
-    let mut report = play(options, &interrupted)?;
-    for _ in 1..times {
-        if interrupted.load(Ordering::Relaxed) {
+    let (earlier, other) = match before {
+        Some(Before::Report(report)) => (Some(*report), None),
+        Some(Before::Target(uri)) => (None, Some(Options { to: Some(uri), ..options.clone() })),
+        None => (None, None),
+    };
+    let mut others = Vec::new();
+    let mut runs = Vec::new();
+    for _ in 0..times {
+        if !runs.is_empty() && interrupted.load(Ordering::Relaxed) {
             break;
         }
-        report.repeats.push(play(options, &interrupted)?);
+        if let Some(other) = &other {
+            others.push(play(other, &interrupted).context("the replay against the target of --compare")?);
+        }
+        runs.push(play(options, &interrupted)?);
+    }
+    let mut report = joined(runs).unwrap_or_default();
+    if let Some(before) = earlier.or_else(|| joined(others)) {
+        report.compare_with(&before);
     }
     Ok(report)
+}
+
+/// The first run, and the others as its repetitions.
+fn joined(runs: Vec<Report>) -> Option<Report> {
+    let mut runs = runs.into_iter();
+    let mut first = runs.next()?;
+    first.repeats = runs.collect();
+    Some(first)
 }
 
 fn read_report(path: &Path) -> anyhow::Result<Report> {
@@ -156,9 +195,9 @@ fn check(report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn connection_string(uri: &str) -> anyhow::Result<ConnectionString> {
+fn connection_string(option: &str, uri: &str) -> anyhow::Result<ConnectionString> {
     let parsed = ConnectionString::parse(uri);
-    parsed.map_err(|error: UriError| anyhow::anyhow!("--to: {error}"))
+    parsed.map_err(|error: UriError| anyhow::anyhow!("{option}: {error}"))
 }
 
 fn write(path: Option<&Path>, content: impl FnOnce() -> String) -> anyhow::Result<()> {

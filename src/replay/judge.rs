@@ -19,7 +19,10 @@ use super::stats::{Groups, Latencies, Measured, Timeline, histogram};
 use super::view::View;
 use crate::capture::decode;
 
-/// Differences that are listed in full.
+/// Differences of one query shape that are listed in full.
+const DIFFERENCES_ALIKE_MAX: usize = 5;
+
+/// The same in all.
 const DIFFERENCES_MAX: usize = 100;
 
 /// Bytes of a listed answer.
@@ -225,7 +228,9 @@ impl Judged {
             Some(Verdict::Different(what)) => {
                 self.answers.different += 1;
                 self.answers.racing += u64::from(outcome.job.is_racing);
-                if self.answers.differences.len() < DIFFERENCES_MAX {
+                // One shape must not keep the others out.
+                let alike = self.answers.differences.iter().filter(|one| one.shape == self.shape).count();
+                if self.answers.differences.len() < DIFFERENCES_MAX && alike < DIFFERENCES_ALIKE_MAX {
                     let difference = self.difference(what, outcome);
                     self.answers.differences.push(difference);
                 }

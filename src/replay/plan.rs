@@ -98,7 +98,7 @@ pub fn decide(rules: &Rules, connection: ConnectionId, view: &View<'_>) -> Resul
     }
     // The end of a transaction names no collection: it goes the way of the statement that began it.
     let is_end = view.fields.command.kind() == Kind::EndTransaction;
-    let takes = |filter: &Filter| is_end || filter.takes(connection, name, view.database, view.collection());
+    let takes = |filter: &Filter| is_end || filter.takes(connection, view);
     if !rules.filters.iter().all(takes) {
         return Err(Skip::Filter);
     }

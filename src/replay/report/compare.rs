@@ -1,9 +1,14 @@
 //! Two reports side by side: two servers, two versions, two index sets. Each percentile's change, and whether it is more than
 //! what runs of the same thing differ by.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
-use super::{PERCENTILES, Percentiles, Report, Row};
+use serde::{Deserialize, Serialize};
+
+use super::text::millis;
+use super::{PERCENTILES, Percentiles, Report, Row, TargetInfo};
+use crate::replay::judge::Difference;
 
 /// Without repeated runs, a change below this share is not called one: runs on a quiet machine differ by so much.
 const NOISE_UNKNOWN: f64 = 0.10;
@@ -11,8 +16,12 @@ const NOISE_UNKNOWN: f64 = 0.10;
 /// A table names groups with at least so many operations: percentiles of fewer say little.
 const OPERATIONS_MIN: u64 = 20;
 
+/// Groups that are named because something stands out in them, and differences below them; the files have all of them.
+const STANDING_OUT_MAX: usize = 12;
+const DIFFERENCES_MAX: usize = 5;
+
 /// How much one percentile of one group changed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Milliseconds before.
     pub before: f64,
@@ -42,6 +51,11 @@ impl Change {
         Some(Change { before: old, now: new, is_beyond_noise })
     }
 
+    /// How many times as much, the larger by the smaller.
+    fn factor(&self) -> f64 {
+        self.before.max(self.now) / self.before.min(self.now).max(0.001)
+    }
+
     /// As a share of before.
     pub fn share(&self) -> f64 {
         if self.before > 0.0 { self.now / self.before - 1.0 } else { 0.0 }
@@ -54,93 +68,207 @@ fn median(values: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() / 2).copied()
 }
 
-/// Compares runs of before with runs of now, as lines of text.
-pub fn text(before: &[&Report], now: &[&Report]) -> String {
-    let (Some(old), Some(new)) = (before.first(), now.first()) else { return String::new() };
-    let mut out = String::from("Compared: milliseconds before -> now, from sent; * is beyond noise\n");
-    let target = |report: &Report| {
-        report
-            .target
-            .as_ref()
-            .map_or_else(String::new, |t| format!("{} (MongoDB {})", t.members.join(", "), t.version))
-    };
-    let _ = writeln!(out, "before    {}, {} runs", target(old), before.len());
-    let _ = writeln!(out, "now       {}, {} runs", target(new), now.len());
-    if before.len() + now.len() <= 2 {
-        let _ = writeln!(
-            out,
-            "Runs were not repeated: changes below {:.0} % are taken for noise",
-            NOISE_UNKNOWN * 100.0
-        );
+/// Two sides, each of one run or more.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The target before, and how often it was played against.
+    pub before: Option<TargetInfo>,
+    /// The same.
+    pub before_runs: usize,
+    /// The target now.
+    pub now: Option<TargetInfo>,
+    /// How often.
+    pub now_runs: usize,
+    /// Operations a second of the first run of each side.
+    pub rates: [f64; 2],
+    /// All operations, then by command, collection and query shape.
+    pub groups: Vec<Group>,
+    /// Answers of now that differ from the recorded ones where those of before do not.
+    pub differences: Vec<Difference>,
+}
+
+/// One group of operations on both sides.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// What groups it: nothing for all operations, `command`, `collection`, `query shape`.
+    pub by: String,
+    /// Its name there.
+    pub name: String,
+    /// The change at each percentile and of the longest, by name; nothing where one side has too few operations.
+    pub changes: Vec<(String, Change)>,
+    /// Answers that were errors, and failures, before and now.
+    pub errors: [u64; 2],
+    /// Answers that differ from the recorded ones, before and now.
+    pub different: [u64; 2],
+}
+
+impl Group {
+    /// Its P50, where that has changed by more than noise.
+    pub fn shift(&self) -> Option<&Change> {
+        self.changes.first().map(|(_, change)| change).filter(|change| change.is_beyond_noise)
     }
-    let _ = writeln!(
-        out,
-        "operations a second {:.0} -> {:.0}; errors {} -> {}; answers that differ {} -> {}\n",
-        old.rate,
-        new.rate,
-        old.overall.errors,
-        new.overall.errors,
-        old.answers.different,
-        new.answers.different
-    );
-    line("all", &sides(before, now, |report| Some(&report.overall)), &mut out);
-    let tables: [(&str, RowsOf); 3] = [
-        ("command", |report| &report.commands),
-        ("collection", |report| &report.collections),
-        ("query shape", |report| &report.shapes),
-    ];
-    for (title, rows) in tables {
-        let _ = writeln!(out, "\nBy {title}");
-        let names = rows(old).iter().filter(|row| row.sent.count >= OPERATIONS_MIN).map(|row| &row.name);
-        for name in names {
-            let found = sides(before, now, |report| rows(report).iter().find(|row| row.name == *name));
-            line(name, &found, &mut out);
+
+    /// What stands out in it, in words.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if let Some(change) = self.shift() {
+            let word = if change.now > change.before { "slower" } else { "faster" };
+            let (before, now) = (millis(change.before), millis(change.now));
+            remarks.push(format!("{word}: P50 {before} -> {now} ms ({:+.0} %)", change.share() * 100.0));
+        }
+        for (what, [before, now]) in [("errors", self.errors), ("answers that differ", self.different)] {
+            if before != now {
+                remarks.push(format!("{what}: {before} -> {now}"));
+            }
+        }
+        remarks
+    }
+}
+
+impl Comparison {
+    /// Of the runs of both sides.
+    pub fn of(before: &[&Report], now: &[&Report]) -> Comparison {
+        let (Some(old), Some(new)) = (before.first(), now.first()) else { return Comparison::default() };
+        let mut groups = vec![group(("", "all"), before, now, |report| Some(&report.overall))];
+        for (by, rows) in TABLES {
+            let names = rows(old).iter().chain(rows(new)).map(|row| row.name.as_str());
+            let mut seen = HashSet::new();
+            for name in names.filter(|name| seen.insert(*name)) {
+                let row = |report| rows(report).iter().find(|row| row.name == name);
+                groups.push(group((by, name), before, now, row));
+            }
+        }
+        let is_same = |one: &Difference, other: &Difference| {
+            (one.connection, one.at_ms, &one.shape) == (other.connection, other.at_ms, &other.shape)
+        };
+        let is_new = |one: &&Difference| !old.answers.differences.iter().any(|other| is_same(one, other));
+        Comparison {
+            before: old.target.clone(),
+            before_runs: before.len(),
+            now: new.target.clone(),
+            now_runs: now.len(),
+            rates: [old.rate, new.rate],
+            groups,
+            differences: new.answers.differences.iter().filter(is_new).cloned().collect(),
         }
     }
-    out
+
+    /// Groups that something stands out in, and what: query shapes, as nothing says it more exactly, the largest change
+    /// first.
+    pub fn standing_out(&self) -> Vec<(&Group, Vec<String>)> {
+        let weight = |group: &Group| group.shift().map_or(0.0, |change| change.factor());
+        let mut found: Vec<(&Group, Vec<String>)> =
+            self.groups.iter().map(|one| (one, one.remarks())).collect();
+        found.retain(|(group, remarks)| group.by == SHAPE && !remarks.is_empty());
+        found.sort_by(|(one, _), (other, _)| weight(other).total_cmp(&weight(one)));
+        found
+    }
+
+    /// Whether either side was played more than once.
+    pub fn is_repeated(&self) -> bool {
+        self.before_runs + self.now_runs > 2
+    }
 }
+
+/// What query shapes are grouped by.
+const SHAPE: &str = "query shape";
+
+/// The tables of a report.
+const TABLES: [(&str, RowsOf); 3] = [
+    ("command", |report| &report.commands),
+    ("collection", |report| &report.collections),
+    (SHAPE, |report| &report.shapes),
+];
 
 /// A table of a report.
 type RowsOf = fn(&Report) -> &[Row];
 
-type Sides<'a> = (Vec<&'a Percentiles>, Vec<&'a Percentiles>);
-
-fn sides<'a>(
+fn group<'a>(
+    (by, name): (&str, &str),
     before: &[&'a Report],
     now: &[&'a Report],
     row: impl Fn(&'a Report) -> Option<&'a Row>,
-) -> Sides<'a> {
-    let all = |reports: &[&'a Report]| {
-        let rows = reports.iter().copied().filter_map(&row).map(|row| &row.sent);
-        rows.filter(|percentiles| percentiles.count > 0).collect()
+) -> Group {
+    let rows = |reports: &[&'a Report]| reports.iter().copied().map(&row).collect::<Vec<_>>();
+    let (before, now) = (rows(before), rows(now));
+    // The side with the fewest says whether more or less than noise has changed.
+    let least = |rows: &[Option<&Row>], count: fn(&Row) -> u64| {
+        rows.iter().map(|row| row.map_or(0, count)).min().unwrap_or(0)
     };
-    (all(before), all(now))
+    let counts = |count: fn(&Row) -> u64| [least(&before, count), least(&now, count)];
+    let changes = changes(&before, &now);
+    let (errors, different) = (counts(|row| row.errors), counts(|row| row.different));
+    Group { by: by.to_owned(), name: name.to_owned(), changes, errors, different }
 }
 
-fn line(name: &str, (before, now): &Sides<'_>, out: &mut String) {
-    let _ = writeln!(out, "{name}");
-    let mut cells = String::new();
-    let places = (0..PERCENTILES.len()).map(|place| (PERCENTILES[place].0, place));
-    for (label, place) in places {
-        let at = |side: &[&Percentiles]| side.iter().map(|one| one.at[place]).collect::<Vec<_>>();
-        cell(label, &at(before), &at(now), &mut cells);
+fn changes(before: &[Option<&Row>], now: &[Option<&Row>]) -> Vec<(String, Change)> {
+    let enough = |rows: &[Option<&Row>]| -> Vec<Percentiles> {
+        let sent = rows.iter().flatten().map(|row| &row.sent);
+        sent.filter(|percentiles| percentiles.count >= OPERATIONS_MIN).cloned().collect()
+    };
+    let (before, now) = (enough(before), enough(now));
+    let places = (0..PERCENTILES.len()).map(Some).chain([None]);
+    let at = |side: &[Percentiles], place: Option<usize>| -> Vec<f64> {
+        side.iter().map(|one| place.map_or(one.max, |place| one.at[place])).collect()
+    };
+    let name = |place: Option<usize>| place.map_or("Max", |place| PERCENTILES[place].0).to_owned();
+    let change = |place| Some((name(place), Change::of(&at(&before, place), &at(&now, place))?));
+    places.filter_map(change).collect()
+}
+
+/// The comparison as lines of text.
+pub fn text(comparison: &Comparison) -> String {
+    let mut out = String::from("Compared: milliseconds before -> now, from sent; * is beyond noise\n");
+    let target = |target: &Option<TargetInfo>| {
+        target
+            .as_ref()
+            .map_or_else(String::new, |t| format!("{} (MongoDB {})", t.members.join(", "), t.version))
+    };
+    let _ = writeln!(out, "before    {}, runs: {}", target(&comparison.before), comparison.before_runs);
+    let _ = writeln!(out, "now       {}, runs: {}", target(&comparison.now), comparison.now_runs);
+    if !comparison.is_repeated() {
+        let noise = NOISE_UNKNOWN * 100.0;
+        let _ = writeln!(out, "Runs were not repeated: changes below {noise:.0} % are taken for noise");
     }
-    let longest = |side: &[&Percentiles]| side.iter().map(|one| one.max).collect::<Vec<_>>();
-    cell("Max", &longest(before), &longest(now), &mut cells);
-    let shown = if cells.is_empty() { "    not there on one side" } else { &cells };
-    let _ = writeln!(out, "{shown}");
+    let [old, new] = comparison.rates;
+    let _ = writeln!(out, "operations a second {old:.0} -> {new:.0}");
+    stands_out(comparison, &mut out);
+    let mut by = "";
+    for group in comparison.groups.iter().filter(|group| !group.changes.is_empty()) {
+        if group.by != by {
+            by = &group.by;
+            let _ = writeln!(out, "\nBy {by}");
+        }
+        let _ = writeln!(out, "{}", group.name);
+        let cells: Vec<String> = group.changes.iter().map(|(label, change)| cell(label, change)).collect();
+        let _ = writeln!(out, "{}", cells.concat());
+    }
+    out
 }
 
-fn cell(label: &str, before: &[f64], now: &[f64], out: &mut String) {
-    let Some(change) = Change::of(before, now) else { return };
+fn stands_out(comparison: &Comparison, out: &mut String) {
+    let found = comparison.standing_out();
+    if found.is_empty() {
+        out.push_str("\nNothing stands out: no query shape is slower or faster by more than noise, or answers otherwise.\n\n");
+        return;
+    }
+    out.push_str("\nWhat stands out\n");
+    for (group, remarks) in found.iter().take(STANDING_OUT_MAX) {
+        let _ = writeln!(out, "  {}\n      {}", group.name, remarks.join("; "));
+    }
+    if found.len() > STANDING_OUT_MAX {
+        let _ = writeln!(out, "  and {} more: see the files", found.len() - STANDING_OUT_MAX);
+    }
+    for difference in comparison.differences.iter().take(DIFFERENCES_MAX) {
+        super::text::difference(difference, out);
+    }
+    out.push('\n');
+}
+
+fn cell(label: &str, change: &Change) -> String {
     let mark = if change.is_beyond_noise { "*" } else { "" };
-    let _ = write!(
-        out,
-        "    {label} {} -> {} ({:+.0} %){mark}",
-        super::text::millis(change.before),
-        super::text::millis(change.now),
-        change.share() * 100.0
-    );
+    let (before, now) = (millis(change.before), millis(change.now));
+    format!("    {label} {before} -> {now} ({:+.0} %){mark}", change.share() * 100.0)
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use std::fmt::Write;
 use super::chart::{Series, chart, quantile_place};
 use super::text::millis;
 use super::{PERCENTILES, Percentiles, Report, Row, TimelineInfo};
+use crate::replay::judge::Difference;
+
+mod comparison;
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--fg:#1d2330;--dim:#667085;--line:#e3e6ec;--bg:#fff;--card:#f7f8fa;--a:#2563eb;--b:#d97706;--c:#64748b;--bad:#c81e1e;--good:#157f3c}
@@ -29,6 +32,9 @@ pub fn html(report: &Report) -> String {
     );
     head(report, &mut out);
     tiles(report, &mut out);
+    if let Some(comparison) = &report.comparison {
+        comparison::section(comparison, &mut out);
+    }
     scorecard(report, &mut out);
     charts(report, &mut out);
     overall(report, &mut out);
@@ -241,20 +247,22 @@ fn differences(report: &Report, out: &mut String) {
     for line in &answers.not_comparable {
         let _ = write!(out, "<p class=dim>{} not comparable: {}</p>", line.count, escape(&line.reason));
     }
-    for difference in &answers.differences {
-        let _ = write!(
-            out,
-            "<details><summary><b>{}</b>{} {}</summary><p class=dim>connection {}, {} ms into the capture</p><pre>asked     {}</pre><pre>recorded  {}</pre><pre>replayed  {}</pre></details>",
-            escape(&difference.what),
-            if difference.racing { " (racing)" } else { "" },
-            escape(&difference.shape),
-            difference.connection,
-            difference.at_ms,
-            escape(&difference.request),
-            escape(&difference.recorded),
-            escape(&difference.replayed)
-        );
-    }
+    answers.differences.iter().for_each(|one| difference(one, out));
+}
+
+fn difference(difference: &Difference, out: &mut String) {
+    let _ = write!(
+        out,
+        "<details><summary><b>{}</b>{} {}</summary><p class=dim>connection {}, {} ms into the capture</p><pre>asked     {}</pre><pre>recorded  {}</pre><pre>replayed  {}</pre></details>",
+        escape(&difference.what),
+        if difference.racing { " (racing)" } else { "" },
+        escape(&difference.shape),
+        difference.connection,
+        difference.at_ms,
+        escape(&difference.request),
+        escape(&difference.recorded),
+        escape(&difference.replayed)
+    );
 }
 
 fn seconds(seconds: f64) -> String {
@@ -285,7 +293,6 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::judge::Difference;
 
     #[test]
     fn the_page_needs_no_network_and_takes_no_text_for_markup() {

@@ -14,6 +14,7 @@ use super::judge::{Difference, Judged};
 use super::scorecard::{Line, ScorecardLines};
 use super::stats::{Groups, Latencies};
 
+pub use compare::Comparison;
 pub use html::html;
 pub use text::text;
 
@@ -70,6 +71,9 @@ pub struct Report {
     /// Further runs of the same, by `--repeat`.
     #[serde(default)]
     pub repeats: Vec<Report>,
+    /// Against another target, by `--compare`.
+    #[serde(default)]
+    pub comparison: Option<Comparison>,
 }
 
 /// A capture.
@@ -272,7 +276,13 @@ impl Report {
             curves,
             notes,
             repeats: Vec::new(),
+            comparison: None,
         }
+    }
+
+    /// Puts it beside runs of before.
+    pub fn compare_with(&mut self, before: &Report) {
+        self.comparison = Some(Comparison::of(&before.runs(), &self.runs()));
     }
 
     /// This run and its repetitions.

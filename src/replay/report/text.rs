@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{PERCENTILES, Percentiles, Report, Row};
+use super::{PERCENTILES, Percentiles, Report, Row, compare};
+use crate::replay::judge::Difference;
 
 /// Lines of a table; the files have all of them.
 const ROWS_MAX: usize = 12;
@@ -22,6 +23,21 @@ pub fn text(report: &Report) -> String {
     answers(report, &mut out);
     for note in &report.notes {
         let _ = writeln!(out, "Note: {note}");
+    }
+    if let Some(comparison) = &report.comparison {
+        let _ = write!(out, "\n{}", compare::text(comparison));
+    }
+    printable(&out)
+}
+
+/// Names and values are a capture's: what a terminal would take for its own is shown as it is written.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_control() && c != '\n' => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
     }
     out
 }
@@ -152,24 +168,29 @@ fn answers(report: &Report, out: &mut String) {
     for line in &answers.not_comparable {
         let _ = writeln!(out, "{:>10} not comparable: {}", line.count, line.reason);
     }
-    for difference in answers.differences.iter().take(DIFFERENCES_MAX) {
-        let _ = writeln!(
-            out,
-            "\n  {} (connection {}, {} ms): {}\n    asked     {}\n    recorded  {}\n    replayed  {}",
-            difference.shape,
-            difference.connection,
-            difference.at_ms,
-            racing(&difference.what, difference.racing),
-            cut(&difference.request),
-            cut(&difference.recorded),
-            cut(&difference.replayed)
-        );
+    for one in answers.differences.iter().take(DIFFERENCES_MAX) {
+        difference(one, out);
     }
     if answers.different > DIFFERENCES_MAX as u64 {
         let listed = answers.differences.len();
         let _ = writeln!(out, "  the files list the first {listed} that differ");
     }
     out.push('\n');
+}
+
+/// One answer that differs, with both sides.
+pub(super) fn difference(difference: &Difference, out: &mut String) {
+    let _ = writeln!(
+        out,
+        "\n  {} (connection {}, {} ms): {}\n    asked     {}\n    recorded  {}\n    replayed  {}",
+        difference.shape,
+        difference.connection,
+        difference.at_ms,
+        racing(&difference.what, difference.racing),
+        cut(&difference.request),
+        cut(&difference.recorded),
+        cut(&difference.replayed)
+    );
 }
 
 fn racing(what: &str, racing: bool) -> String {
@@ -182,4 +203,17 @@ fn cut(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_capture_steers_the_terminal() {
+        let mut report = Report::default();
+        report.capture.set = "\u{1b}[2Jrs0".to_owned();
+        let shown = text(&report);
+        assert!(shown.contains("\\u{1b}[2Jrs0") && !shown.contains('\u{1b}'), "{shown}");
+    }
 }
