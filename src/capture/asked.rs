@@ -44,6 +44,17 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// Whether it is for the next batch of a cursor. As [`Asked::of`] has it, without looking further than that takes.
+    pub fn is_get_more(message: &[u8]) -> bool {
+        match read_i32(message, 12).and_then(Opcode::from_i32) {
+            Some(Opcode::Msg) => OpMsg::parse(message, Side::Client).is_ok_and(
+                |msg| matches!(elements(msg.body).next(), Some(Ok(first)) if first.key == b"getMore"),
+            ),
+            Some(_) => Asked::of(message).command == b"getMore",
+            None => false,
+        }
+    }
+
     fn of_namespace(command: &'a [u8], namespace: &'a [u8]) -> Asked<'a> {
         let dot = namespace.iter().position(|byte| *byte == b'.').unwrap_or(namespace.len());
         Asked {

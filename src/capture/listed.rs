@@ -1,5 +1,6 @@
 //! Which fields are secret, which commands are.
 
+use super::names::{Marks, Names};
 use super::queue::Policy;
 
 /// Fields whose values never reach a file, whatever else is kept.
@@ -39,7 +40,7 @@ pub const FIELDS: &[&str] = &[
 const PREFIX: &[u8] = b"_auth_data_";
 
 /// Of these commands only the name is kept, and of their replies only the facts.
-const SECRET: &[&[u8]] = &[
+static SECRET: Names = Names::new(&[
     b"saslStart",
     b"saslContinue",
     b"authenticate",
@@ -51,20 +52,27 @@ const SECRET: &[&[u8]] = &[
     b"copydbgetnonce",
     b"copydbsaslstart",
     b"setParameter",
-];
+]);
 
 /// The replies of these are text, in part, in which any value can stand.
-const TEXT: &[&[u8]] =
-    &[b"getLog", b"getCmdLineOpts", b"getParameter", b"explain", b"currentOp", b"mapReduce", b"mapreduce"];
+static TEXT: Names = Names::new(&[
+    b"getLog",
+    b"getCmdLineOpts",
+    b"getParameter",
+    b"explain",
+    b"currentOp",
+    b"mapReduce",
+    b"mapreduce",
+]);
 
-const HELLO: &[&[u8]] = &[b"hello", b"isMaster", b"ismaster"];
+static HELLO: Names = Names::new(&[b"hello", b"isMaster", b"ismaster"]);
 
 /// What the name of a command tells of what may be kept.
 pub fn policy(name: &[u8]) -> Policy {
     match name {
-        _ if SECRET.contains(&name) => Policy::Secret,
-        _ if TEXT.contains(&name) => Policy::Text,
-        _ if HELLO.contains(&name) => Policy::Hello,
+        _ if SECRET.has(name) => Policy::Secret,
+        _ if TEXT.has(name) => Policy::Text,
+        _ if HELLO.has(name) => Policy::Hello,
         _ => Policy::Open,
     }
 }
@@ -79,17 +87,26 @@ pub fn is_secret(key: &[u8]) -> bool {
 #[derive(Debug)]
 pub struct Listed {
     names: Vec<Vec<u8>>,
-    /// A bit for each length that a name has: most keys of a document are told from all names by it.
-    lengths: u64,
+    /// Of what may be one: most keys of a document are told from all names by it.
+    marks: Marks,
 }
 
 impl Listed {
     /// Those of [`FIELDS`], and `more`.
     pub fn new(more: &[String]) -> Listed {
         let names = FIELDS.iter().map(|name| (*name).to_owned()).chain(more.iter().cloned());
-        let names: Vec<Vec<u8>> = names.map(String::into_bytes).collect();
-        let lengths = names.iter().fold(0, |lengths, name| lengths | 1 << name.len().min(63));
-        Listed { names, lengths }
+        let names: Vec<Vec<u8>> = names.map(String::into_bytes).filter(|name| !name.is_empty()).collect();
+        let mut marks = Marks::new().with_beginning(PREFIX).with_beginning(&in_oplog(PREFIX));
+        for name in &names {
+            marks = marks.with(name).with(&in_oplog(name));
+        }
+        Listed { names, marks }
+    }
+
+    /// False if [`Listed::has`] is. One look, but for paths, which all may.
+    #[inline]
+    pub fn may_have(&self, key: &[u8]) -> bool {
+        self.marks.may_have(key) || key.contains(&b'.')
     }
 
     /// Whether this key, or a part of it if it is a path, is secret.
@@ -108,19 +125,26 @@ impl Listed {
 
     /// Whether this text names a secret field anywhere.
     pub fn is_named_in(&self, text: &[u8]) -> bool {
-        let named = |name: &[u8]| !name.is_empty() && text.windows(name.len()).any(|part| part == name);
+        let named = |name: &[u8]| text.windows(name.len()).any(|part| part == name);
         named(PREFIX) || self.names.iter().any(|name| named(name))
     }
 
     fn has_name(&self, name: &[u8]) -> bool {
-        // The oplog has changes inside a field under its name with an "s" before it.
-        self.has_plain_name(name) || name.strip_prefix(b"s").is_some_and(|name| self.has_plain_name(name))
+        self.marks.may_have(name)
+            && (self.has_plain_name(name)
+                || name.strip_prefix(CHANGED).is_some_and(|name| self.has_plain_name(name)))
     }
 
     fn has_plain_name(&self, name: &[u8]) -> bool {
-        let may_be = self.lengths >> name.len().min(63) & 1 != 0;
-        (may_be && self.names.iter().any(|listed| listed == name)) || name.starts_with(PREFIX)
+        name.starts_with(PREFIX) || self.names.iter().any(|listed| listed == name)
     }
+}
+
+/// The oplog has changes inside a field under its name with this before it.
+const CHANGED: &[u8] = b"s";
+
+fn in_oplog(name: &[u8]) -> Vec<u8> {
+    [CHANGED, name].concat()
 }
 
 #[cfg(test)]
@@ -129,8 +153,17 @@ mod tests {
 
     #[test]
     fn fields_are_found_by_name_by_beginning_and_in_paths() {
-        let listed = Listed::new(&["pin".to_owned()]);
-        for key in ["_hashed_password", "_auth_data_facebook", "authData.facebook.id", "a.0.pwd", "pin"] {
+        let listed = Listed::new(&["pin".to_owned(), String::new()]);
+        for key in [
+            "_hashed_password",
+            "_auth_data_facebook",
+            "s_auth_data_x",
+            "spassword",
+            "spin",
+            "authData.facebook.id",
+            "a.0.pwd",
+            "pin",
+        ] {
             assert!(listed.has(key.as_bytes()), "{key}");
         }
         for key in ["", "passwords", "name", "authDat", "a.b", "$db", "."] {

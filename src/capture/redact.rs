@@ -8,6 +8,7 @@
 //! of the server that name one are cut. With *values*, all else that is data is replaced as well, but for what a
 //! command needs for its structure: names, numbers of documents, options, paths.
 
+use self::plain::Look;
 use super::hide::Hider;
 use super::listed::Listed;
 use super::structure::{
@@ -98,6 +99,18 @@ impl Redactor {
     }
 
     fn change(
+        &mut self,
+        message: &mut [u8],
+        is_request: bool,
+        walk: impl Fn(&mut Walk<'_>, &[u8]) -> Result<(), DocError>,
+    ) -> Redacted {
+        if !self.values && (Look { listed: &self.listed, is_request }).finds_nothing(message) {
+            return Redacted::Done;
+        }
+        self.change_walked(message, is_request, walk)
+    }
+
+    fn change_walked(
         &mut self,
         message: &mut [u8],
         is_request: bool,
@@ -237,7 +250,7 @@ impl Walk<'_> {
                     let context = match context {
                         Context::Keep if self.listed.has(identifier) => Context::Secret,
                         Context::Keep => Context::Keep,
-                        _ if NESTING.contains(&identifier) => Context::Command,
+                        _ if NESTING.has(identifier) => Context::Command,
                         _ => Context::Data,
                     };
                     self.documents(offset(message, documents), documents, context)?;
@@ -275,7 +288,7 @@ impl Walk<'_> {
         while let Some(element) = walk.try_next()? {
             // Any field may be in what comes of it.
             self.looks |= self.is_request
-                && (RENAMES_ALL.contains(&element.key)
+                && (RENAMES_ALL.has(element.key)
                     || (depth == 0 && matches!(element.key, b"explain" | b"$explain")));
             // Type, key, zero.
             let value_at = at + element.at + 1 + element.key.len() + 1;
@@ -294,25 +307,21 @@ impl Walk<'_> {
     fn inside(&self, context: Context, key: &[u8], value: &Value<'_>) -> Context {
         let is_list = value.kind == BsonType::Array;
         match context {
-            Context::Secret if HOW.contains(&key) => Context::Keep,
+            Context::Secret if HOW.has(key) => Context::Keep,
             Context::Secret => Context::Secret,
             _ if self.listed.has(key) => Context::Secret,
             Context::Keep => Context::Keep,
-            Context::Data if HOW.contains(&key) || key == b"$readPreference" => Context::Keep,
+            Context::Data if HOW.has(key) || key == b"$readPreference" => Context::Keep,
             Context::Data if key == b"$expr" => Context::Expression { is_secret: false },
             Context::Data => Context::Data,
             Context::Expression { is_secret: false } if key == b"$match" => Context::Data,
-            Context::Expression { .. } if PIPELINE.contains(&key) && value.as_document().is_none() => {
-                Context::Keep
-            }
+            Context::Expression { .. } if PIPELINE.has(key) && value.as_document().is_none() => Context::Keep,
             Context::Expression { .. } => context,
             Context::Command | Context::Request => match key {
-                _ if STRUCTURE.contains(&key) => Context::Keep,
-                _ if value.kind == BsonType::String && (TEXTS.contains(&key) || CODE.contains(&key)) => {
-                    Context::Keep
-                }
+                _ if STRUCTURE.has(key) => Context::Keep,
+                _ if value.kind == BsonType::String && (TEXTS.has(key) || CODE.has(key)) => Context::Keep,
                 b"upserted" if !is_list => Context::Data,
-                _ if NESTING.contains(&key) => Context::Command,
+                _ if NESTING.has(key) => Context::Command,
                 b"pipeline" | b"projection" | b"fields" => Context::Expression { is_secret: false },
                 // Of bulkWrite: places of namespaces.
                 b"insert" | b"update" | b"delete" if value.kind == BsonType::Int32 => Context::Keep,
@@ -376,10 +385,10 @@ impl Walk<'_> {
         let before = self.edits.len();
         let looks = self.document(document, at, context, depth + 1)?;
         let is_operator = key.first() == Some(&b'$');
-        if !looks || APART.contains(&key) {
+        if !looks || APART.has(key) {
             return Ok(false);
         }
-        if is_operator || PIPELINES.contains(&key) {
+        if is_operator || PIPELINES.has(key) {
             // It looks at a secret field: what it is compared with is one.
             self.edits.truncate(before);
             self.document(document, at, Context::Expression { is_secret: true }, depth + 1)?;
@@ -398,9 +407,9 @@ impl Walk<'_> {
             }
             return false;
         };
-        let may_hold = TEXTS.contains(&key) || CODE.contains(&key);
+        let may_hold = TEXTS.has(key) || CODE.has(key);
         if may_hold && (self.values || self.listed.is_named_in(text)) {
-            let from = if TEXTS.contains(&key) { cut(text) } else { 0 };
+            let from = if TEXTS.has(key) { cut(text) } else { 0 };
             let (at, length) = (at + 4 + from, text.len() - from);
             self.edits.push(Edit { at, length, kind: value.kind, how: How::Text });
         }
@@ -414,7 +423,7 @@ impl Walk<'_> {
     fn replace(&mut self, value: &Value<'_>, at: usize, how: How) {
         let is_flag = value.as_i64().is_some_and(|number| (-1..=1).contains(&number))
             && value.as_f64().is_some_and(|number| number.fract() == 0.0);
-        let is_kind = value.as_string_bytes().is_some_and(|text| INDEX_KINDS.contains(&text));
+        let is_kind = value.as_string_bytes().is_some_and(|text| INDEX_KINDS.has(text));
         if !is_flag && !is_kind {
             self.edits.push(Edit { at, length: value.bytes.len(), kind: value.kind, how });
         }
@@ -445,6 +454,8 @@ fn offset(message: &[u8], part: &[u8]) -> usize {
 }
 
 const _: () = assert!(HEADER_LEN == 16);
+
+mod plain;
 
 #[cfg(test)]
 mod tests;

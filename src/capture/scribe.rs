@@ -275,7 +275,7 @@ impl Scribe {
 
     /// Whether a request is for the next batch of a cursor of which is not known that its batches may be kept.
     fn continues_unknown(&mut self, message: &[u8]) -> bool {
-        if Asked::of(message).command != b"getMore" {
+        if !Asked::is_get_more(message) {
             return false;
         }
         // A legacy one says its cursor at its end.

@@ -1,34 +1,36 @@
 //! Which fields of commands, of expressions and of replies are structure, and not data: they are what a command needs to
 //! stay the command that it was when all values are replaced.
 
+use super::names::Names;
+
 /// Text of the server, or of code, in which values may stand.
 #[rustfmt::skip]
-pub const TEXTS: &[&[u8]] = &[
+pub static TEXTS: Names = Names::new(&[
     b"errmsg", b"errMsg", b"$err", b"err", b"comment", b"$comment",
-];
+]);
 
 /// Code, of which nothing is kept if it names a secret field.
 #[rustfmt::skip]
-pub const CODE: &[&[u8]] = &[
+pub static CODE: Names = Names::new(&[
     b"$where", b"body", b"map", b"reduce", b"finalize", b"init", b"accumulate", b"merge",
-];
+]);
 
 /// What brings any field of a document back under other names.
-pub const RENAMES_ALL: &[&[u8]] = &[b"$objectToArray", b"$function", b"$accumulator"];
+pub static RENAMES_ALL: Names = Names::new(&[b"$objectToArray", b"$function", b"$accumulator"]);
 
 /// Lists of stages: what one of them renames, those behind it may compare.
-pub const PIPELINES: &[&[u8]] = &[b"pipeline", b"u", b"update", b"updateMods"];
+pub static PIPELINES: Names = Names::new(&[b"pipeline", b"u", b"update", b"updateMods"]);
 
 /// Of operators their arguments say how, and not what.
 #[rustfmt::skip]
-pub const HOW: &[&[u8]] = &[
+pub static HOW: Names = Names::new(&[
     b"$exists", b"$type", b"$options", b"$size", b"$slice", b"$position", b"$rename", b"$ref", b"$language",
     b"$caseSensitive", b"$orderby", b"$hint",
-];
+]);
 
 /// Fields of commands, statements and replies that are structure, and not data.
 #[rustfmt::skip]
-pub const STRUCTURE: &[&[u8]] = &[
+pub static STRUCTURE: Names = Names::new(&[
     b"$db", b"$readPreference", b"$clusterTime", b"$configTime", b"$topologyTime", b"lsid", b"txnNumber",
     b"autocommit", b"startTransaction", b"readConcern", b"writeConcern", b"maxTimeMS", b"maxAwaitTimeMS",
     b"apiVersion", b"apiStrict", b"apiDeprecationErrors", b"collation", b"hint", b"batchSize", b"limit",
@@ -40,32 +42,32 @@ pub const STRUCTURE: &[&[u8]] = &[
     b"nModified", b"code", b"codeName", b"errorLabels", b"operationTime", b"electionId", b"opTime",
     b"index", b"id", b"ns", b"partialResultsReturned", b"verbosity", b"unique",
     b"sparse", b"v", b"weights", b"default_language", b"language_override", b"viewOn",
-];
+]);
 
 /// Fields with commands, statements or parts of replies inside.
 #[rustfmt::skip]
-pub const NESTING: &[&[u8]] = &[
+pub static NESTING: Names = Names::new(&[
     b"updates", b"deletes", b"ops", b"cursor", b"writeErrors", b"writeConcernError", b"lastErrorObject",
     b"nsInfo", b"cursorsKilled", b"upserted", b"indexes",
-];
+]);
 
 /// Of pipelines, what names something or says how.
 #[rustfmt::skip]
-pub const PIPELINE: &[&[u8]] = &[
+pub static PIPELINE: Names = Names::new(&[
     b"from", b"localField", b"foreignField", b"as", b"into", b"coll", b"db", b"on", b"whenMatched",
     b"whenNotMatched", b"path", b"$limit", b"$skip", b"size", b"$out", b"$count", b"$sortByCount",
     b"connectFromField", b"connectToField", b"depthField", b"unit", b"format",
     b"timezone", b"options", b"to", b"lang", b"$meta", b"$unset", b"$unionWith",
-];
+]);
 
 /// What is looked for inside them is no part of the expression that they stand in.
 #[rustfmt::skip]
-pub const APART: &[&[u8]] = &[
+pub static APART: Names = Names::new(&[
     b"$and", b"$or", b"$nor", b"$not", b"$expr", b"$match", b"$facet",
-];
+]);
 
 /// Kinds of indexes, which stand where a direction may.
 #[rustfmt::skip]
-pub const INDEX_KINDS: &[&[u8]] = &[
+pub static INDEX_KINDS: Names = Names::new(&[
     b"2d", b"2dsphere", b"text", b"hashed",
-];
+]);

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::capture::of_everything;
 use super::parts::Scratch;
 use super::progress;
 use super::rig::{DOCUMENTS, Rig, Subject};
@@ -20,18 +21,22 @@ pub(super) fn run(rig: &Rig) -> Result<Vec<Table>> {
     for clients in rig.args.clients_or(&[1, 16, 64]) {
         let mut table = Table::new(format!("null server, find, {clients} clients"));
         for kind in rig.args.kinds().into_iter().filter(|kind| *kind != Kind::Direct) {
-            let count = measure(rig, kind, clients, false)?;
+            let count = measure(rig, kind, clients, &[])?;
             progress(0, kind, &format!("{clients} clients, {count:.0} instructions"));
             table.record("instructions an operation", kind, count);
         }
         if rig.args.kinds().contains(&Kind::Torana) {
-            let count = measure(rig, Kind::Torana, clients, true)?;
-            progress(
-                0,
-                Kind::Torana,
-                &format!("{clients} clients, tags configured, {count:.0} instructions"),
-            );
-            table.record("the same where another collection is tagged", Kind::Torana, count);
+            let folder = Scratch::new(&format!("capture-{clients}"))?;
+            let tag = format!("{DATABASE}.other=causal");
+            let config = of_everything(&folder)?;
+            for (what, further) in [
+                ("the same where another collection is tagged", ["--tag", &tag]),
+                ("the same where everything is captured", ["--config", &config]),
+            ] {
+                let count = measure(rig, Kind::Torana, clients, &further)?;
+                progress(0, Kind::Torana, &format!("{clients} clients, {what}: {count:.0}"));
+                table.record(what, Kind::Torana, count);
+            }
         }
         tables.push(table);
     }
@@ -39,9 +44,9 @@ pub(super) fn run(rig: &Rig) -> Result<Vec<Table>> {
 }
 
 /// One round: under valgrind no second one says anything new.
-fn measure(rig: &Rig, kind: Kind, clients: usize, is_tagged: bool) -> Result<f64> {
+fn measure(rig: &Rig, kind: Kind, clients: usize, further: &[&str]) -> Result<f64> {
     let server = rig.null_servers(1)?.remove(0);
-    let folder = Scratch::new(&format!("callgrind-{clients}-{}-{is_tagged}", kind as u8))?;
+    let folder = Scratch::new(&format!("callgrind-{clients}-{}-{}", kind as u8, further.concat().len()))?;
     let out = folder.path().join("out");
     let rig = rig.under(vec![
         "valgrind".to_owned(),
@@ -50,9 +55,9 @@ fn measure(rig: &Rig, kind: Kind, clients: usize, is_tagged: bool) -> Result<f64
         "--instr-atstart=no".to_owned(),
         format!("--callgrind-out-file={}", out.display()),
     ]);
-    let subject = match is_tagged {
-        true => rig.torana(&[server.address], &["--tag", &format!("{DATABASE}.other=causal")])?,
-        false => rig.subject(kind, std::slice::from_ref(&server))?,
+    let subject = match further.is_empty() {
+        false => rig.torana(&[server.address], further)?,
+        true => rig.subject(kind, std::slice::from_ref(&server))?,
     };
     let pid = subject.pid().context("no proxy")?;
     // Connections are made and caches of the code filled before anything counts.

@@ -46,6 +46,8 @@ pub(super) struct Subject {
     /// One address for each member.
     pub(super) targets: Vec<SocketAddr>,
     process: Option<Process>,
+    /// Where torana tells of itself.
+    admin: Option<SocketAddr>,
     _config: Option<Scratch>,
 }
 
@@ -64,6 +66,16 @@ impl Subject {
     /// The proxy's process, if there is one.
     pub(super) fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
+    }
+
+    /// The metric `name` of torana's, which has no labels.
+    pub(super) fn metric(&self, name: &str) -> Result<f64> {
+        let mut stream = TcpStream::connect(self.admin.context("not torana")?)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: torana\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.with_context(|| format!("no metric {name}"))?.trim().parse().context("a metric's value")
     }
 
     /// The first member's address.
@@ -249,7 +261,7 @@ impl Rig {
     pub(super) fn subject(&self, kind: Kind, servers: &[Server]) -> Result<Subject> {
         let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
         let subject = match kind {
-            Kind::Direct => Subject { kind, targets: addresses, process: None, _config: None },
+            Kind::Direct => Subject { kind, targets: addresses, process: None, admin: None, _config: None },
             Kind::Haproxy => self.haproxy(&addresses)?,
             Kind::Torana => self.torana(&addresses, &[])?,
         };
@@ -278,7 +290,13 @@ impl Rig {
         for target in &targets {
             wait_for_listener(*target).context("HAProxy does not answer")?;
         }
-        Ok(Subject { kind: Kind::Haproxy, targets, process: Some(process), _config: Some(config) })
+        Ok(Subject {
+            kind: Kind::Haproxy,
+            targets,
+            process: Some(process),
+            admin: None,
+            _config: Some(config),
+        })
     }
 
     /// torana in front of `servers`, with further arguments.
@@ -292,17 +310,13 @@ impl Rig {
         if let Some(pool_max) = self.args.pool_max {
             args.extend(text(&["--pool-max", &pool_max.to_string()]));
         }
-        args.extend(text(&[
-            "--listen",
-            &local(first).to_string(),
-            "--admin",
-            &local(first + count).to_string(),
-        ]));
+        let admin = local(first + count);
+        args.extend(text(&["--listen", &local(first).to_string(), "--admin", &admin.to_string()]));
         args.extend(text(further));
         let process = self.start_proxy("torana", program, &args)?;
         let ready = process.wait_for_line("torana ready:")?;
         let targets = listeners(&ready, servers)?;
-        Ok(Subject { kind: Kind::Torana, targets, process: Some(process), _config: None })
+        Ok(Subject { kind: Kind::Torana, targets, process: Some(process), admin: Some(admin), _config: None })
     }
 }
 
