@@ -293,6 +293,7 @@ mod tests {
             replica_set_id: None,
             replies: "whole".into(),
             redact: "fields".into(),
+            redact_fields: Vec::new(),
             sample: 1,
             selection: String::new(),
         }

@@ -37,8 +37,11 @@ pub struct Head {
     pub replica_set_id: Option<ObjectId>,
     /// What is kept of replies: `none`, `digests` or `whole`.
     pub replies: String,
-    /// What was replaced: `fields` (those of the default list) or `values` (all).
+    /// What was replaced: `fields` (those of the default list, and `redact_fields`) or `values` (all).
     pub redact: String,
+    /// Fields that were replaced beside those of the default list.
+    #[serde(default)]
+    pub redact_fields: Vec<String>,
     /// Of how many connections one was taken.
     pub sample: i32,
     /// The selection, in words, if not everything was taken.

@@ -22,6 +22,18 @@ pub const FIELDS: &[&str] = &[
     "serverKey",
     "salt",
     "payload",
+    "secret",
+    "clientSecret",
+    "client_secret",
+    "apiKey",
+    "api_key",
+    "privateKey",
+    "private_key",
+    "accessToken",
+    "access_token",
+    "refreshToken",
+    "refresh_token",
+    "id_token",
     // The beginning of a login inside a hello.
     "speculativeAuthenticate",
     // The server's own words about values: what a schema did not allow, and commands that were too long to be shown.
@@ -75,12 +87,6 @@ pub fn policy(name: &[u8]) -> Policy {
         _ if HELLO.has(name) => Policy::Hello,
         _ => Policy::Open,
     }
-}
-
-/// Whether a key, or a part of it if it is a path, is that of a field that is secret in every capture.
-pub fn is_secret(key: &[u8]) -> bool {
-    key.split(|byte| *byte == b'.')
-        .any(|part| part.starts_with(PREFIX) || FIELDS.iter().any(|secret| secret.as_bytes() == part))
 }
 
 /// The secret fields of one capture.

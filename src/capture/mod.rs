@@ -92,7 +92,7 @@ pub use asked::Asked;
 pub use error::CaptureError;
 pub use file::{Reader, Writer};
 pub use head::Head;
-pub use listed::{is_secret, policy};
+pub use listed::{Listed, policy};
 pub use queue::{MESSAGE_MAX, Policy, Refused};
 pub use record::{Form, Kind, Opened, Record, Reply, Request, Role};
 pub use recorder::{Recorder, Status};

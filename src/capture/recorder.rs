@@ -94,6 +94,7 @@ impl Options {
             replica_set_id: self.replica_set_id,
             replies: self.replies.as_str().to_owned(),
             redact: self.redact.as_str().to_owned(),
+            redact_fields: self.redact_fields.clone(),
             sample: i32::try_from(self.selection.sample).unwrap_or(i32::MAX),
             selection: self.selection.to_string(),
         }

@@ -4,11 +4,13 @@
 //! sort was asked for, the words of an error. What a server says of itself (serverStatus and its kin) is compared by whether
 //! it was an answer at all.
 
+mod partial;
+
 use std::borrow::Cow;
 
 use super::answer::Answer;
 use super::job::{Recorded, RecordedForm};
-use super::redacted::{Redaction, names_secret, without_secrets};
+use super::redacted::Redaction;
 use super::view::{View, documents_of};
 use crate::capture::digest;
 use crate::doc::{BsonType, Element, elements, find};
@@ -38,11 +40,13 @@ pub enum Why {
     Unanswered,
     /// They differ in what the capture does not have as it was, or may.
     Redacted,
+    /// Each is a part of what was found, and no order says which.
+    Unsorted,
 }
 
 impl Why {
     /// All of them.
-    pub const ALL: [Why; 4] = [Why::NotRecorded, Why::Behind, Why::Unanswered, Why::Redacted];
+    pub const ALL: [Why; 5] = [Why::NotRecorded, Why::Behind, Why::Unanswered, Why::Redacted, Why::Unsorted];
 
     /// As a report says it.
     pub fn text(self) -> &'static str {
@@ -51,6 +55,7 @@ impl Why {
             Why::Behind => "comparing was behind",
             Why::Unanswered => "no answer wanted",
             Why::Redacted => "differs, but values were replaced in the capture",
+            Why::Unsorted => "other documents of those that were found: a part was asked for, and no order",
         }
     }
 }
@@ -111,7 +116,7 @@ pub struct Pair<'a> {
     /// The recorded one; if it is whole, with the ids of this run.
     pub recorded: &'a Recorded,
     /// What was replaced in the capture.
-    pub redaction: Redaction,
+    pub redaction: &'a Redaction,
 }
 
 /// Compares the reply to a request with the recorded one.
@@ -128,10 +133,12 @@ pub fn compare(view: &View<'_>, pair: &Pair<'_>) -> Verdict {
     // One of the two has more to give.
     let end_alike = (recorded.cursor == 0) == (answer.cursor == 0);
     let what = match &recorded.form {
-        RecordedForm::Whole(whole) => match difference(whole, reply, is_sorted(view), all_of) {
-            None => return Verdict::Equal,
-            Some(place) => place,
-        },
+        RecordedForm::Whole(whole) => {
+            match difference(whole, reply, is_sorted(view), |document| Cow::Borrowed(document)) {
+                None => return Verdict::Equal,
+                Some(place) => place,
+            }
+        }
         RecordedForm::Digest(wanted) if end_alike && digest::of(reply) == Some(*wanted) => {
             return Verdict::Equal;
         }
@@ -140,20 +147,25 @@ pub fn compare(view: &View<'_>, pair: &Pair<'_>) -> Verdict {
         RecordedForm::Digest(_) => "the digests differ".to_owned(),
         RecordedForm::Nothing => return Verdict::EqualFacts,
     };
+    if recorded.documents == answer.documents && end_alike && partial::may_be_others(view, pair, &answer) {
+        return Verdict::NotComparable(Why::Unsorted);
+    }
     excused(view, pair, what)
 }
 
 /// What a difference comes to when it is considered that the capture does not have everything as it was.
 fn excused(view: &View<'_>, pair: &Pair<'_>, what: String) -> Verdict {
-    let asks_for_secrets = view.name() != b"insert" && names_secret(pair.request);
-    if pair.redaction == Redaction::Values || asks_for_secrets {
+    let asks_for_secrets = view.name() != b"insert" && pair.redaction.is_named_in(pair.request);
+    if pair.redaction.values || asks_for_secrets {
         return Verdict::NotComparable(Why::Redacted);
     }
-    if !names_secret(pair.reply) {
+    if !pair.redaction.is_named_in(pair.reply) {
         return Verdict::Different(what);
     }
     match &pair.recorded.form {
-        RecordedForm::Whole(whole) => match difference(whole, pair.reply, is_sorted(view), without_secrets) {
+        RecordedForm::Whole(whole) => match difference(whole, pair.reply, is_sorted(view), |document| {
+            pair.redaction.without_secrets(document)
+        }) {
             None => Verdict::Equal,
             Some(place) => Verdict::Different(place),
         },
@@ -188,21 +200,17 @@ fn difference(
     recorded: &[u8],
     reply: &[u8],
     is_sorted: bool,
-    part: fn(&[u8]) -> Cow<'_, [u8]>,
+    part: impl for<'d> Fn(&'d [u8]) -> Cow<'d, [u8]>,
 ) -> Option<String> {
     if opcode(recorded) != opcode(reply) {
         return Some("the opcodes differ".to_owned());
     }
     // The answer to a command is one document, in either opcode.
-    let first = |message| documents_of(message).first().copied().map(part);
+    let first = |message| documents_of(message).first().copied().map(&part);
     match (first(recorded), first(reply)) {
         (Some(recorded), Some(reply)) => body_difference(&recorded, &reply, is_sorted),
         _ => Some("it is no reply".to_owned()),
     }
-}
-
-fn all_of(document: &[u8]) -> Cow<'_, [u8]> {
-    Cow::Borrowed(document)
 }
 
 fn opcode(message: &[u8]) -> Option<Opcode> {
@@ -322,7 +330,7 @@ mod tests {
         let (command, recorded, reply) = (message(&command), message(recorded), message(reply));
         let Answer { code, cursor, documents, .. } = Answer::read(&recorded).unwrap();
         let kept = Recorded { latency: 1, code, cursor, documents, form: form(recorded.clone()) };
-        let redaction = Redaction::Fields;
+        let redaction = &Redaction::of(None);
         let pair = Pair { request: &command, reply: &reply, recorded: &kept, redaction };
         compare(&View::of(&command).unwrap(), &pair)
     }
@@ -339,7 +347,7 @@ mod tests {
         let digested = |bytes: Vec<u8>| RecordedForm::Digest(digest::of(&bytes).unwrap());
         for form in [RecordedForm::Whole as fn(Vec<u8>) -> RecordedForm, digested] {
             assert_eq!(verdict(find.clone(), &found([1, 2], 5), &found([2, 1], 6), form), Verdict::Equal);
-            let other = verdict(find.clone(), &found([1, 2], 5), &found([1, 3], 5), form);
+            let other = verdict(find.clone(), &found([1, 2], 0), &found([1, 3], 0), form);
             assert!(matches!(other, Verdict::Different(_)));
         }
         let facts = |_| RecordedForm::Nothing;
@@ -414,6 +422,38 @@ mod tests {
         let find = doc! { "find": "b", "$db": "a" };
         let v = verdict(find, &found([1, 2], 5), &found([1, 2], 0), RecordedForm::Whole);
         assert!(matches!(v, Verdict::Different(_)), "{v:?}");
+    }
+
+    #[test]
+    fn a_part_of_what_was_found_may_be_another_where_no_order_was_asked_for() {
+        let batch = |documents: &[(i32, i32)], id: i64| {
+            let batch: Vec<Document> = documents.iter().map(|(id, x)| doc! { "_id": id, "x": x }).collect();
+            doc! { "cursor": { "firstBatch": batch, "id": id, "ns": "a.b" }, "ok": 1.0 }
+        };
+        let unsorted = Verdict::NotComparable(Why::Unsorted);
+        let whole = RecordedForm::Whole as fn(Vec<u8>) -> RecordedForm;
+        let limited = doc! { "find": "b", "filter": { "y": 1 }, "limit": 2, "$db": "a" };
+        let (one, other) = (batch(&[(1, 1), (2, 2)], 0), batch(&[(2, 2), (3, 3)], 0));
+        assert_eq!(verdict(limited.clone(), &one, &other, whole), unsorted);
+        // The document that both have differs; fewer than the limit; by _id; in order; all of them.
+        let changed = batch(&[(2, 9), (3, 3)], 0);
+        let sorted = doc! { "find": "b", "limit": 2, "sort": { "y": 1 }, "$db": "a" };
+        let by_id = doc! { "find": "b", "filter": { "_id": 1 }, "limit": 1, "$db": "a" };
+        let all = doc! { "find": "b", "$db": "a" };
+        for (command, one, other) in [
+            (&limited, &one, &changed),
+            (&limited, &batch(&[(1, 1)], 0), &batch(&[(2, 2)], 0)),
+            (&by_id, &batch(&[(1, 1)], 0), &batch(&[(2, 2)], 0)),
+            (&sorted, &one, &other),
+            (&all, &one, &other),
+        ] {
+            let verdict = verdict(command.clone(), one, other, whole);
+            assert!(matches!(verdict, Verdict::Different(_)), "{command}: {verdict:?}");
+        }
+        // One batch of several.
+        assert_eq!(verdict(all, &batch(&[(1, 1)], 5), &batch(&[(2, 2)], 6), whole), unsorted);
+        let digested = |bytes: Vec<u8>| RecordedForm::Digest(digest::of(&bytes).unwrap());
+        assert_eq!(verdict(limited, &one, &other, digested), unsorted);
     }
 
     #[test]

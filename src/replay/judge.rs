@@ -12,7 +12,7 @@ use super::compare::{Pair, Verdict, Why, compare};
 use super::job::{End, Job, Outcome, RecordedForm};
 use super::player::Backlog;
 use super::progress::Progress;
-use super::redacted::{Redaction, without_secrets};
+use super::redacted::Redaction;
 use super::scorecard::{Scorecard, Skip};
 use super::shape;
 use super::stats::{Groups, Latencies, Measured, Timeline, histogram};
@@ -153,7 +153,7 @@ impl Judged {
         }
         let view = View::of(&outcome.job.message).ok();
         self.name_shape(view.as_ref());
-        let verdict = view.and_then(|view| verdict(&view, outcome, self.redaction));
+        let verdict = view.and_then(|view| verdict(&view, outcome, &self.redaction));
         self.count(&verdict, outcome);
         let measured = self.measure(outcome, &verdict);
         let lag = self.lag(outcome);
@@ -242,11 +242,11 @@ impl Judged {
         let job = &outcome.job;
         let recorded = job.recorded.as_ref();
         let recorded = recorded.map(|recorded| match &recorded.form {
-            RecordedForm::Whole(message) => show(message),
+            RecordedForm::Whole(message) => show(&self.redaction, message),
             _ => format!("(not kept) code {}, {} documents", recorded.code, recorded.documents),
         });
         let replayed = match &outcome.end {
-            End::Answered(Some(message)) => show(message),
+            End::Answered(Some(message)) => show(&self.redaction, message),
             _ => String::new(),
         };
         Difference {
@@ -256,7 +256,7 @@ impl Judged {
             shape: self.shape.clone(),
             what: what.to_owned(),
             racing: job.is_racing,
-            request: show(&job.message),
+            request: show(&self.redaction, &job.message),
             recorded: recorded.unwrap_or_default(),
             replayed,
         }
@@ -264,7 +264,7 @@ impl Judged {
 }
 
 /// Compares an outcome's answer; `None` if it failed, or needed what does not exist.
-fn verdict(view: &View<'_>, outcome: &Outcome, redaction: Redaction) -> Option<Verdict> {
+fn verdict(view: &View<'_>, outcome: &Outcome, redaction: &Redaction) -> Option<Verdict> {
     let none = |why| Some(Verdict::NotComparable(why));
     match (&outcome.end, &outcome.job.recorded) {
         (End::Answered(_), None) => none(Why::NotRecorded),
@@ -278,11 +278,11 @@ fn verdict(view: &View<'_>, outcome: &Outcome, redaction: Redaction) -> Option<V
 }
 
 /// The documents of a message as text, cut at a limit.
-fn show(message: &[u8]) -> String {
+fn show(redaction: &Redaction, message: &[u8]) -> String {
     let mut text = String::new();
     for document in super::view::documents_of(message) {
         // Secrets of the target's are no part of a report.
-        match decode::document(&without_secrets(document)) {
+        match decode::document(&redaction.without_secrets(document)) {
             Ok(document) => text.push_str(&document.to_string()),
             Err(error) => text.push_str(&format!("({error})")),
         }
@@ -311,7 +311,10 @@ mod tests {
     fn what_is_shown_of_a_targets_answer_has_no_secrets() {
         let user = doc! { "cursor": { "firstBatch": [{ "name": "n", "_session_token": "r:s3cret" }], "id": 0i64 }, "ok": 1.0 };
         let body = bson::serialize_to_vec(&user).unwrap();
-        let shown = show(&crate::wire::OpMsgBuilder::message(1, 2, crate::wire::MsgFlags(0), &body));
+        let shown = show(
+            &Redaction::of(None),
+            &crate::wire::OpMsgBuilder::message(1, 2, crate::wire::MsgFlags(0), &body),
+        );
         assert!(!shown.contains("r:s3cret"), "{shown}");
     }
 }

@@ -96,10 +96,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, R
         }
         None => None,
     };
-    let redaction = match source.head() {
-        Some(head) if head.redact == "values" => Redaction::Values,
-        _ => Redaction::Fields,
-    };
+    let redaction = Redaction::of(source.head());
     let judged = Judged::new(options.speed != Speed::Max && target.is_some(), redaction);
     let planner = Planner::new(options.rules.clone(), from);
     let (mut judged, planned, ended) = match &target {

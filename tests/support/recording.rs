@@ -47,6 +47,7 @@ pub fn head(replica_set_id: Option<ObjectId>) -> Head {
         replica_set_id,
         replies: "whole".into(),
         redact: "fields".into(),
+        redact_fields: Vec::new(),
         sample: 1,
         selection: String::new(),
     }

@@ -8,6 +8,7 @@ mod instructions;
 mod levels;
 mod many;
 mod parts;
+mod replay;
 mod rig;
 mod streams;
 mod syscalls;
@@ -42,7 +43,9 @@ enum Scenario {
     Levels,
     /// Null server, 16 and 64 clients: what capturing everything costs
     Capture,
-    /// All of them but instructions, levels and capture
+    /// Null server: how fast, and how punctual, a replay is
+    Replay,
+    /// All of them but instructions, levels, capture and replay
     All,
 }
 
@@ -101,7 +104,12 @@ impl Scenario {
     fn pool_max(&self) -> Option<u32> {
         const FEW: u32 = 32;
         match self {
-            Scenario::Null | Scenario::Mongod | Scenario::Levels | Scenario::Capture | Scenario::All => None,
+            Scenario::Null
+            | Scenario::Mongod
+            | Scenario::Levels
+            | Scenario::Capture
+            | Scenario::Replay
+            | Scenario::All => None,
             // Of 64 clients half queue in the count of instructions.
             Scenario::Many
             | Scenario::Idle
@@ -171,6 +179,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
             }
             Scenario::Capture => {
                 println!("{}", capture::run(&rig)?.markdown());
+                continue;
+            }
+            Scenario::Replay => {
+                replay::run(&rig)?.iter().for_each(|table| println!("{}", table.markdown()));
                 continue;
             }
             Scenario::Null => throughput::null(&rig)?,

@@ -47,7 +47,7 @@ pub(super) struct Subject {
     pub(super) targets: Vec<SocketAddr>,
     process: Option<Process>,
     /// Where torana tells of itself.
-    admin: Option<SocketAddr>,
+    pub(super) admin: Option<SocketAddr>,
     _config: Option<Scratch>,
 }
 
