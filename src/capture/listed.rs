@@ -1,7 +1,7 @@
 //! Which fields are secret, which commands are.
 
-use super::names::{Marks, Names};
 use super::queue::Policy;
+use crate::doc::{Marks, Names};
 
 /// Fields whose values never reach a file, whatever else is kept.
 pub const FIELDS: &[&str] = &[

@@ -79,7 +79,6 @@ pub mod folder;
 pub mod head;
 mod hide;
 mod listed;
-mod names;
 mod queue;
 pub mod record;
 pub mod recorder;

@@ -1,7 +1,7 @@
 //! Which fields of commands, of expressions and of replies are structure, and not data: they are what a command needs to
 //! stay the command that it was when all values are replaced.
 
-use super::names::Names;
+use crate::doc::Names;
 
 /// Text of the server, or of code, in which values may stand.
 #[rustfmt::skip]

@@ -5,6 +5,7 @@
 //! Called by command classification, the rewriter, the hello service and the monitors.
 
 mod elements;
+mod names;
 mod value;
 mod writer;
 
@@ -12,5 +13,6 @@ pub use elements::{
     CutElement, DocError, Element, Elements, cut_element, document_length, elements, find, find_path,
     front_elements,
 };
+pub use names::{Marks, Names};
 pub use value::{BsonType, Value};
 pub use writer::DocWriter;

@@ -4,6 +4,7 @@
 //! sort was asked for, the words of an error. What a server says of itself (serverStatus and its kin) is compared by whether
 //! it was an answer at all.
 
+mod alike;
 mod partial;
 
 use std::borrow::Cow;
@@ -13,7 +14,7 @@ use super::job::{Recorded, RecordedForm};
 use super::redacted::Redaction;
 use super::view::{View, documents_of};
 use crate::capture::digest;
-use crate::doc::{BsonType, Element, elements, find};
+use crate::doc::{BsonType, Element, Names, elements, find};
 use crate::wire::{Opcode, read_i32};
 
 /// What a comparison says.
@@ -61,50 +62,50 @@ impl Why {
 }
 
 /// Commands whose answers describe the server, the moment or chance, or name cursors, and not the data.
-const VOLATILE: &[&str] = &[
-    "buildInfo",
-    "buildinfo",
-    "collStats",
-    "collstats",
-    "connPoolStats",
-    "connectionStatus",
-    "currentOp",
-    "dataSize",
-    "dbHash",
-    "dbStats",
-    "dbstats",
-    "explain",
-    "features",
-    "getCmdLineOpts",
-    "getDefaultRWConcern",
-    "getLog",
-    "getParameter",
-    "hostInfo",
-    "killCursors",
-    "listCollections",
-    "listCommands",
-    "listDatabases",
-    "lockInfo",
-    "planCacheListFilters",
-    "replSetGetConfig",
-    "replSetGetRBID",
-    "replSetGetStatus",
-    "serverStatus",
-    "startSession",
-    "top",
-    "validateDBMetadata",
-];
+static VOLATILE: Names = Names::new(&[
+    b"buildInfo",
+    b"buildinfo",
+    b"collStats",
+    b"collstats",
+    b"connPoolStats",
+    b"connectionStatus",
+    b"currentOp",
+    b"dataSize",
+    b"dbHash",
+    b"dbStats",
+    b"dbstats",
+    b"explain",
+    b"features",
+    b"getCmdLineOpts",
+    b"getDefaultRWConcern",
+    b"getLog",
+    b"getParameter",
+    b"hostInfo",
+    b"killCursors",
+    b"listCollections",
+    b"listCommands",
+    b"listDatabases",
+    b"lockInfo",
+    b"planCacheListFilters",
+    b"replSetGetConfig",
+    b"replSetGetRBID",
+    b"replSetGetStatus",
+    b"serverStatus",
+    b"startSession",
+    b"top",
+    b"validateDBMetadata",
+]);
 
 /// Stages that make an aggregate's answer volatile.
-const VOLATILE_STAGES: &[&str] = &[
-    "$collStats",
-    "$currentOp",
-    "$indexStats",
-    "$listLocalSessions",
-    "$listSessions",
-    "$planCacheStats",
-    "$sample",
-];
+static VOLATILE_STAGES: Names = Names::new(&[
+    b"$collStats",
+    b"$currentOp",
+    b"$indexStats",
+    b"$listLocalSessions",
+    b"$listSessions",
+    b"$planCacheStats",
+    b"$sample",
+]);
 
 /// An answer, and what it is to be compared with.
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +114,8 @@ pub struct Pair<'a> {
     pub request: &'a [u8],
     /// The answer of now.
     pub reply: &'a [u8],
+    /// Its facts; `None` if it is no reply.
+    pub answer: Option<Answer>,
     /// The recorded one; if it is whole, with the ids of this run.
     pub recorded: &'a Recorded,
     /// What was replaced in the capture.
@@ -122,7 +125,7 @@ pub struct Pair<'a> {
 /// Compares the reply to a request with the recorded one.
 pub fn compare(view: &View<'_>, pair: &Pair<'_>) -> Verdict {
     let Pair { reply, recorded, .. } = *pair;
-    let Some(answer) = Answer::read(reply) else { return Verdict::Different("it is no reply".to_owned()) };
+    let Some(answer) = pair.answer else { return Verdict::Different("it is no reply".to_owned()) };
     if recorded.code != answer.code {
         let text = |code| if code == 0 { "ok".to_owned() } else { format!("error {code}") };
         return Verdict::Different(format!("{} was {}", text(answer.code), text(recorded.code)));
@@ -133,6 +136,7 @@ pub fn compare(view: &View<'_>, pair: &Pair<'_>) -> Verdict {
     // One of the two has more to give.
     let end_alike = (recorded.cursor == 0) == (answer.cursor == 0);
     let what = match &recorded.form {
+        RecordedForm::Whole(whole) if alike::say_the_same(whole, reply) => return Verdict::Equal,
         RecordedForm::Whole(whole) => {
             match difference(whole, reply, is_sorted(view), |document| Cow::Borrowed(document)) {
                 None => return Verdict::Equal,
@@ -179,13 +183,13 @@ fn documents(recorded: &Recorded, answer: &Answer) -> String {
 }
 
 fn is_volatile(view: &View<'_>) -> bool {
-    let is_named = |names: &[&str], name: &[u8]| names.iter().any(|known| known.as_bytes() == name);
-    is_named(VOLATILE, view.name()) || stages(view).any(|stage| is_named(VOLATILE_STAGES, stage.key))
+    VOLATILE.has(view.name()) || stages(view).any(|stage| VOLATILE_STAGES.has(stage.key))
 }
 
 /// The first element of each stage of a pipeline.
 fn stages<'a>(view: &View<'a>) -> impl Iterator<Item = Element<'a>> {
-    let pipeline = view.document("pipeline").unwrap_or_default();
+    let has_stages = view.name() == b"aggregate";
+    let pipeline = has_stages.then(|| view.document("pipeline")).flatten().unwrap_or_default();
     let documents = elements(pipeline).map_while(Result::ok).filter_map(|stage| stage.value.as_document());
     documents.filter_map(|stage| elements(stage).next()?.ok())
 }
@@ -331,7 +335,8 @@ mod tests {
         let Answer { code, cursor, documents, .. } = Answer::read(&recorded).unwrap();
         let kept = Recorded { latency: 1, code, cursor, documents, form: form(recorded.clone()) };
         let redaction = &Redaction::of(None);
-        let pair = Pair { request: &command, reply: &reply, recorded: &kept, redaction };
+        let answer = Answer::read(&reply);
+        let pair = Pair { request: &command, reply: &reply, answer, recorded: &kept, redaction };
         compare(&View::of(&command).unwrap(), &pair)
     }
 

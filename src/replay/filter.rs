@@ -61,8 +61,7 @@ impl Filter {
                 patterns.iter().any(|pattern| matches(pattern.as_bytes(), view.database, view.collection()))
             }
             Filter::Shape(pattern) => {
-                let mut shape = String::new();
-                shape::write(view, &mut shape);
+                let shape = shape::text(view);
                 match pattern.strip_suffix('*') {
                     Some(front) => shape.starts_with(front),
                     None => shape == *pattern,

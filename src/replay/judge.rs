@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::compare::{Pair, Verdict, Why, compare};
+use super::hash::{Hashing, Map};
 use super::job::{End, Job, Outcome, RecordedForm};
 use super::player::Backlog;
 use super::progress::Progress;
@@ -24,6 +25,9 @@ const DIFFERENCES_ALIKE_MAX: usize = 5;
 
 /// The same in all.
 const DIFFERENCES_MAX: usize = 100;
+
+/// Shapes whose places are remembered: more than there are groups, as those of `other` have places too.
+const PLACES_MAX: usize = 100_000;
 
 /// Bytes of a listed answer.
 const SHOWN_MAX: usize = 2000;
@@ -93,7 +97,9 @@ pub struct Judged {
     pub last: u64,
     /// When the first job was sent.
     pub first_sent: Option<u64>,
-    shape: String,
+    hashing: Hashing,
+    /// Of the shapes that were seen: where command, collection and shape have their places.
+    places: Map<u64, [usize; 3]>,
     is_paced: bool,
     redaction: Redaction,
 }
@@ -113,7 +119,8 @@ impl Judged {
             answers: Answers::default(),
             last: 0,
             first_sent: None,
-            shape: String::new(),
+            hashing: Hashing::default(),
+            places: Map::default(),
             is_paced,
             redaction,
         }
@@ -152,10 +159,13 @@ impl Judged {
             End::Answered(_) | End::Unanswered => self.card.sent += 1,
         }
         let view = View::of(&outcome.job.message).ok();
-        self.name_shape(view.as_ref());
-        let verdict = view.and_then(|view| verdict(&view, outcome, &self.redaction));
-        self.count(&verdict, outcome);
-        let measured = self.measure(outcome, &verdict);
+        let answer = match &outcome.end {
+            End::Answered(Some(message)) => Answer::read(message),
+            _ => None,
+        };
+        let verdict = view.and_then(|view| verdict(&view, outcome, answer, &self.redaction));
+        self.count(&verdict, view.as_ref(), outcome);
+        let measured = self.measure(outcome, answer, &verdict);
         let lag = self.lag(outcome);
         self.timeline.add(outcome.done, &measured, lag);
         self.add(view.as_ref(), &measured);
@@ -165,35 +175,42 @@ impl Judged {
     pub fn plan(&mut self, job: &Job) {
         self.card.sent += 1;
         let view = View::of(&job.message).ok();
-        self.name_shape(view.as_ref());
         let recorded = job.recorded.as_ref().map(|recorded| recorded.latency);
         let measured = Measured { sent: None, due: None, recorded, is_error: false, is_different: false };
         self.add(view.as_ref(), &measured);
     }
 
-    fn name_shape(&mut self, view: Option<&View<'_>>) {
-        match view {
-            Some(view) => shape::write(view, &mut self.shape),
-            None => self.shape.clear(),
-        }
-    }
-
     fn add(&mut self, view: Option<&View<'_>>, measured: &Measured) {
         self.overall.add(measured);
         if let Some(view) = view {
-            self.commands.add(&String::from_utf8_lossy(view.name()), measured);
-            self.collections.add(&view.namespace(), measured);
-            self.shapes.add(&self.shape, measured);
+            let [command, collection, shape] = self.places_of(view);
+            self.commands.add(command, measured);
+            self.collections.add(collection, measured);
+            self.shapes.add(shape, measured);
         }
     }
 
-    fn measure(&self, outcome: &Outcome, verdict: &Option<Verdict>) -> Measured {
+    /// The places of an operation's groups. Most are of a shape that was seen before.
+    fn places_of(&mut self, view: &View<'_>) -> [usize; 3] {
+        let number = shape::number(view, &self.hashing);
+        if let Some(places) = self.places.get(&number) {
+            return *places;
+        }
+        let places = [
+            self.commands.place(&String::from_utf8_lossy(view.name())),
+            self.collections.place(&view.namespace()),
+            self.shapes.place(&shape::text(view)),
+        ];
+        if self.places.len() >= PLACES_MAX {
+            self.places.clear();
+        }
+        self.places.insert(number, places);
+        places
+    }
+
+    fn measure(&self, outcome: &Outcome, answer: Option<Answer>, verdict: &Option<Verdict>) -> Measured {
         let since = |from: u64| outcome.done.saturating_sub(from);
         let is_answered = matches!(outcome.end, End::Answered(_));
-        let answer = match &outcome.end {
-            End::Answered(Some(message)) => Answer::read(message),
-            _ => None,
-        };
         let is_failed = matches!(outcome.end, End::Failed(_) | End::Unmatched);
         Measured {
             sent: is_answered.then(|| since(outcome.sent)),
@@ -219,7 +236,7 @@ impl Judged {
         own
     }
 
-    fn count(&mut self, verdict: &Option<Verdict>, outcome: &Outcome) {
+    fn count(&mut self, verdict: &Option<Verdict>, view: Option<&View<'_>>, outcome: &Outcome) {
         match verdict {
             None => {}
             Some(Verdict::Equal) => self.answers.equal += 1,
@@ -228,17 +245,24 @@ impl Judged {
             Some(Verdict::Different(what)) => {
                 self.answers.different += 1;
                 self.answers.racing += u64::from(outcome.job.is_racing);
-                // One shape must not keep the others out.
-                let alike = self.answers.differences.iter().filter(|one| one.shape == self.shape).count();
-                if self.answers.differences.len() < DIFFERENCES_MAX && alike < DIFFERENCES_ALIKE_MAX {
-                    let difference = self.difference(what, outcome);
-                    self.answers.differences.push(difference);
+                if self.answers.differences.len() < DIFFERENCES_MAX {
+                    self.list(what, view, outcome);
                 }
             }
         }
     }
 
-    fn difference(&self, what: &str, outcome: &Outcome) -> Difference {
+    fn list(&mut self, what: &str, view: Option<&View<'_>>, outcome: &Outcome) {
+        let shape = view.map(shape::text).unwrap_or_default();
+        // One shape must not keep the others out.
+        let alike = self.answers.differences.iter().filter(|one| one.shape == shape).count();
+        if alike < DIFFERENCES_ALIKE_MAX {
+            let difference = self.difference(what, shape, outcome);
+            self.answers.differences.push(difference);
+        }
+    }
+
+    fn difference(&self, what: &str, shape: String, outcome: &Outcome) -> Difference {
         let job = &outcome.job;
         let recorded = job.recorded.as_ref();
         let recorded = recorded.map(|recorded| match &recorded.form {
@@ -253,7 +277,7 @@ impl Judged {
             connection: job.connection.number,
             at_ms: job.time / 1_000_000,
             namespace: View::of(&job.message).map(|view| view.namespace()).unwrap_or_default(),
-            shape: self.shape.clone(),
+            shape,
             what: what.to_owned(),
             racing: job.is_racing,
             request: show(&self.redaction, &job.message),
@@ -264,14 +288,19 @@ impl Judged {
 }
 
 /// Compares an outcome's answer; `None` if it failed, or needed what does not exist.
-fn verdict(view: &View<'_>, outcome: &Outcome, redaction: &Redaction) -> Option<Verdict> {
+fn verdict(
+    view: &View<'_>,
+    outcome: &Outcome,
+    answer: Option<Answer>,
+    redaction: &Redaction,
+) -> Option<Verdict> {
     let none = |why| Some(Verdict::NotComparable(why));
     match (&outcome.end, &outcome.job.recorded) {
         (End::Answered(_), None) => none(Why::NotRecorded),
         (End::Answered(None), _) => none(Why::Behind),
         (End::Unanswered, _) => none(Why::Unanswered),
         (End::Answered(Some(reply)), Some(recorded)) => {
-            Some(compare(view, &Pair { request: &outcome.job.message, reply, recorded, redaction }))
+            Some(compare(view, &Pair { request: &outcome.job.message, reply, answer, recorded, redaction }))
         }
         _ => None,
     }

@@ -19,6 +19,7 @@
 pub mod answer;
 pub mod compare;
 pub mod filter;
+mod hash;
 pub mod job;
 pub mod judge;
 pub mod link;

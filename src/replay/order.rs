@@ -4,8 +4,9 @@
 //! rely on it, if they share a resource; what overlapped in time may have gone either way, and may again. [`Order`] is the
 //! planner's half, which knows what was acknowledged in the capture; [`Done`] is the player's, which knows what is over.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
+use super::hash::Map;
 use super::job::ConnectionId;
 
 /// Resources are looked through for those that nobody has to wait for any more whenever so many were added.
@@ -14,7 +15,7 @@ const SWEEP_EVERY: usize = 16_384;
 /// Who touched each resource last.
 #[derive(Debug, Default)]
 pub struct Order {
-    last: HashMap<u64, Vec<Holder>>,
+    last: Map<u64, Vec<Holder>>,
     added: usize,
 }
 

@@ -4,8 +4,9 @@
 //!
 //! Memory is bounded: requests whose replies are far behind in the capture are handed on without them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
+use super::hash::Map;
 use super::job::{ConnectionId, CursorUse, Item, Job, Opening, Recorded};
 use super::order::Order;
 use super::plan::{self, Rules};
@@ -42,7 +43,7 @@ pub struct Planner {
     held_bytes: usize,
     /// The number of the first job in `held`.
     first_held: u64,
-    connections: HashMap<u64, Connection>,
+    connections: Map<u64, Connection>,
     order: Order,
     races: Races,
     resources: Resources,
@@ -112,7 +113,7 @@ impl Planner {
             held: VecDeque::new(),
             held_bytes: 0,
             first_held: 0,
-            connections: HashMap::new(),
+            connections: Map::default(),
             order: Order::default(),
             races: Races::default(),
             resources: Resources::default(),

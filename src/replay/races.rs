@@ -1,12 +1,12 @@
 //! Which operations *raced* in the capture: a write to their collection, by another connection, was under way at the same time.
 //! What they were answered was a matter of luck, and may differ in a replay though nothing is wrong.
 
-use std::collections::HashMap;
+use super::hash::Map;
 
 /// Operations that are under way, by collection.
 #[derive(Debug, Default)]
 pub struct Races {
-    open: HashMap<u64, Vec<Under>>,
+    open: Map<u64, Vec<Under>>,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,20 +1,21 @@
 //! A map that forgets what was not used for long: two generations, of which the older is dropped when the younger is full.
 
-use std::collections::HashMap;
 use std::hash::Hash;
+
+use super::hash::Map;
 
 /// A map of at most twice its limit.
 #[derive(Debug)]
 pub struct Recent<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+    young: Map<K, V>,
+    old: Map<K, V>,
     limit: usize,
 }
 
 impl<K: Hash + Eq, V> Recent<K, V> {
     /// The last `limit` entries are never forgotten.
     pub fn new(limit: usize) -> Recent<K, V> {
-        Recent { young: HashMap::new(), old: HashMap::new(), limit }
+        Recent { young: Map::default(), old: Map::default(), limit }
     }
 
     /// The value of `key`, if it is not forgotten.

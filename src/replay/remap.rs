@@ -3,6 +3,8 @@
 //!
 //! A request is edited when it is sent, because what it refers to is known only from the replies to those before it.
 
+use std::cell::RefCell;
+
 use super::job::{CursorUse, Job};
 use super::recent::Recent;
 use super::view::View;
@@ -34,6 +36,10 @@ pub struct Maps {
     times: Recent<[u8; 16], u64>,
     ids: Recent<(u32, [u8; 12]), [u8; 12]>,
     key: [u8; 32],
+    /// Sessions as they were made before.
+    sessions: RefCell<Recent<Session, [u8; 16]>>,
+    /// Room for the edits of one message.
+    edits: RefCell<Vec<Edit>>,
 }
 
 /// What a request refers to does not exist on the target.
@@ -41,21 +47,35 @@ pub struct Maps {
 pub struct Unmatched;
 
 /// Bytes to be put over those at a place, or taken out there.
+#[derive(Debug)]
 enum Edit {
     Put { at: usize, bytes: [u8; 16], length: usize },
-    TakeOut { at: usize, length: usize, lengths_at: Vec<usize> },
+    TakeOut { at: usize, length: usize, lengths_at: [usize; 2] },
 }
+
+/// A captured session: its pass over the capture, and its id.
+type Session = (u32, [u8; 16]);
 
 impl Maps {
     /// For one run, whose sessions are derived from `key`.
     pub fn new(key: [u8; 32]) -> Maps {
         let (cursors, times, ids) =
             (Recent::new(REMEMBERED_MAX), Recent::new(REMEMBERED_MAX), Recent::new(REMEMBERED_MAX));
-        Maps { cursors, times, ids, key }
+        let sessions = RefCell::new(Recent::new(REMEMBERED_MAX));
+        Maps { cursors, times, ids, key, sessions, edits: RefCell::default() }
     }
 
     /// The session that stands for a captured one: another in each run and each pass, the same within one.
     pub fn session(&self, lap: u32, captured: &[u8; 16]) -> [u8; 16] {
+        let known = self.sessions.borrow().get(&(lap, *captured)).copied();
+        known.unwrap_or_else(|| {
+            let session = self.new_session(lap, captured);
+            self.sessions.borrow_mut().insert((lap, *captured), session);
+            session
+        })
+    }
+
+    fn new_session(&self, lap: u32, captured: &[u8; 16]) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(&lap.to_le_bytes());
         hasher.update(captured);
@@ -127,19 +147,11 @@ impl Maps {
     /// Edits the job's message for a connection to `member`.
     pub fn rewrite(&self, job: &mut Job, member: usize) -> Result<(), Unmatched> {
         let lap = job.connection.lap;
-        let edits = self.edits(job, member)?;
-        for edit in &edits {
-            if let Edit::Put { at, bytes, length } = edit {
-                let field = job.message.get_mut(*at..at + length).ok_or(Unmatched)?;
-                field.copy_from_slice(bytes.get(..*length).ok_or(Unmatched)?);
-            }
-        }
-        // From the back, so that the places in front stay.
-        for edit in edits.iter().rev() {
-            if let Edit::TakeOut { at, length, lengths_at } = edit {
-                take_out(&mut job.message, *at, *length, lengths_at)?;
-            }
-        }
+        let mut edits = self.edits.take();
+        edits.clear();
+        let edited = self.find_edits(job, member, &mut edits).and_then(|()| make(&edits, job));
+        self.edits.replace(edits);
+        edited?;
         Header::patch_length(&mut job.message);
         self.replace_ids(lap, &mut job.message);
         finish_flags(&mut job.message);
@@ -147,30 +159,28 @@ impl Maps {
     }
 
     /// The edits, in the order of their places.
-    fn edits(&self, job: &Job, member: usize) -> Result<Vec<Edit>, Unmatched> {
+    fn find_edits(&self, job: &Job, member: usize, edits: &mut Vec<Edit>) -> Result<(), Unmatched> {
         let lap = job.connection.lap;
-        let view = View::of(&job.message).map_err(|_| Unmatched)?;
-        let mut edits = Vec::new();
-        for (place, element) in elements(view.body).map_while(Result::ok).enumerate() {
-            let at = view.body_at + value_place(&element);
+        let body_at = body_at(&job.message).ok_or(Unmatched)?;
+        let body = job.message.get(body_at..).unwrap_or_default();
+        for (place, element) in elements(body).map_while(Result::ok).enumerate() {
+            let at = body_at + value_place(&element);
             match element.key {
-                _ if place == 0 => self.first_edit(job, member, &element, at, &mut edits)?,
+                _ if place == 0 => self.first_edit(job, member, &element, at, edits)?,
                 b"cursors" if job.cursors == CursorUse::Kill => {
-                    self.killed_edits(lap, &element, at, &mut edits)?;
+                    self.killed_edits(lap, &element, at, edits)?;
                 }
-                b"lsid" => self.session_edit(lap, element.value.as_document(), at, &mut edits),
+                b"lsid" => self.session_edit(lap, element.value.as_document(), at, edits),
                 b"$clusterTime" => edits.push(Edit::TakeOut {
-                    at: view.body_at + element.at,
+                    at: body_at + element.at,
                     length: element.raw.len(),
-                    lengths_at: vec![view.body_at],
+                    lengths_at: [body_at, body_at],
                 }),
-                b"readConcern" => {
-                    self.time_edits(job, element.value.as_document(), (view.body_at, at), &mut edits)
-                }
+                b"readConcern" => self.time_edits(job, element.value.as_document(), (body_at, at), edits),
                 _ => {}
             }
         }
-        Ok(edits)
+        Ok(())
     }
 
     fn first_edit(
@@ -248,7 +258,7 @@ impl Maps {
                 _ => edits.push(Edit::TakeOut {
                     at: at + element.at,
                     length: element.raw.len(),
-                    lengths_at: vec![body_at, at],
+                    lengths_at: [body_at, at],
                 }),
             }
         }
@@ -266,10 +276,44 @@ fn put(at: usize, bytes: &[u8]) -> Edit {
     Edit::Put { at, bytes: held, length: bytes.len().min(16) }
 }
 
-fn take_out(message: &mut Vec<u8>, at: usize, length: usize, lengths_at: &[usize]) -> Result<(), Unmatched> {
-    for place in lengths_at {
-        let shorter = read_i32(message, *place).ok_or(Unmatched)? - length as i32;
-        let field = message.get_mut(*place..place + 4).ok_or(Unmatched)?;
+/// Makes the edits, which are in the order of their places.
+fn make(edits: &[Edit], job: &mut Job) -> Result<(), Unmatched> {
+    for edit in edits {
+        if let Edit::Put { at, bytes, length } = edit {
+            let field = job.message.get_mut(*at..at + length).ok_or(Unmatched)?;
+            field.copy_from_slice(bytes.get(..*length).ok_or(Unmatched)?);
+        }
+    }
+    // From the back, so that the places in front stay.
+    for edit in edits.iter().rev() {
+        if let Edit::TakeOut { at, length, lengths_at } = edit {
+            take_out(&mut job.message, *at, *length, *lengths_at)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the command document begins. Nearly always it is the first section.
+fn body_at(message: &[u8]) -> Option<usize> {
+    const FIRST: usize = HEADER_LEN + 5;
+    let is_msg = read_i32(message, 12) == Some(Opcode::Msg as i32);
+    match message.get(FIRST - 1) {
+        Some(0) if is_msg => Some(FIRST),
+        _ => View::of(message).ok().map(|view| view.body_at),
+    }
+}
+
+fn take_out(
+    message: &mut Vec<u8>,
+    at: usize,
+    length: usize,
+    [outer, inner]: [usize; 2],
+) -> Result<(), Unmatched> {
+    // In the body itself, or in a document of it.
+    let places = [outer, inner].into_iter().take(if outer == inner { 1 } else { 2 });
+    for place in places {
+        let shorter = read_i32(message, place).ok_or(Unmatched)? - length as i32;
+        let field = message.get_mut(place..place + 4).ok_or(Unmatched)?;
         field.copy_from_slice(&shorter.to_le_bytes());
     }
     if at + length > message.len() {

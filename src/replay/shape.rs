@@ -4,7 +4,9 @@
 //! into: a shape is a label, and never longer than one.
 
 use std::fmt::Write;
+use std::hash::{BuildHasher, Hasher};
 
+use super::hash::Hashing;
 use super::view::View;
 use crate::doc::{BsonType, Element, elements, find};
 
@@ -14,10 +16,65 @@ const LENGTH_MAX: usize = 300;
 /// Nesting that is shown.
 const DEPTH_MAX: usize = 8;
 
-/// Writes the shape of a request to `out`, which is emptied first: command, collection, query.
-pub fn write(view: &View<'_>, out: &mut String) {
-    out.clear();
-    let _ = write!(out, "{} {}", String::from_utf8_lossy(view.name()), view.namespace());
+/// The shape of a request: command, collection, query.
+pub fn text(view: &View<'_>) -> String {
+    let mut out = String::new();
+    write(view, &mut out);
+    cut(&mut out);
+    out
+}
+
+/// A number for the shape of a request: the same for the same shape, and found without writing it down.
+pub fn number(view: &View<'_>, hashing: &Hashing) -> u64 {
+    let mut hashed = Hashed { hasher: hashing.build_hasher(), length: 0 };
+    write(view, &mut hashed);
+    hashed.hasher.finish()
+}
+
+/// Where a shape goes.
+trait Sink: Write {
+    /// Bytes so far.
+    fn length(&self) -> usize;
+
+    fn put(&mut self, text: &str) {
+        // Neither of them fails.
+        let _ = self.write_str(text);
+    }
+}
+
+impl Sink for String {
+    fn length(&self) -> usize {
+        self.len()
+    }
+}
+
+struct Hashed<H> {
+    hasher: H,
+    length: usize,
+}
+
+impl<H: Hasher> Write for Hashed<H> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.hasher.write(text.as_bytes());
+        self.length += text.len();
+        Ok(())
+    }
+}
+
+impl<H: Hasher> Sink for Hashed<H> {
+    fn length(&self) -> usize {
+        self.length
+    }
+}
+
+fn write(view: &View<'_>, out: &mut impl Sink) {
+    out.put(&String::from_utf8_lossy(view.name()));
+    out.put(" ");
+    out.put(&String::from_utf8_lossy(view.database));
+    if !view.collection().is_empty() {
+        out.put(".");
+        out.put(&String::from_utf8_lossy(view.collection()));
+    }
     match view.name() {
         b"find" => parts(view, &["filter", "sort", "projection"], out),
         b"aggregate" => parts(view, &["pipeline"], out),
@@ -31,7 +88,6 @@ pub fn write(view: &View<'_>, out: &mut String) {
         b"delete" => first(view, "deletes", &["q"], out),
         _ => {}
     }
-    cut(out);
 }
 
 fn cut(out: &mut String) {
@@ -45,98 +101,98 @@ fn cut(out: &mut String) {
     }
 }
 
-fn key_of(view: &View<'_>, out: &mut String) {
+fn key_of(view: &View<'_>, out: &mut impl Sink) {
     if let Some(key) = find(view.body, "key").and_then(|element| element.value.as_str()) {
         let _ = write!(out, " {key}");
     }
 }
 
-fn parts(view: &View<'_>, keys: &[&str], out: &mut String) {
+fn parts(view: &View<'_>, keys: &[&str], out: &mut impl Sink) {
     keys.iter().for_each(|key| part(find(view.body, key), key, out));
 }
 
-fn first(view: &View<'_>, batch: &str, keys: &[&str], out: &mut String) {
+fn first(view: &View<'_>, batch: &str, keys: &[&str], out: &mut impl Sink) {
     if let Some(document) = view.batch(batch).first() {
         keys.iter().for_each(|key| part(find(document, key), key, out));
     }
 }
 
-fn part(element: Option<Element<'_>>, key: &str, out: &mut String) {
+fn part(element: Option<Element<'_>>, key: &str, out: &mut impl Sink) {
     let Some(element) = element else { return };
     // The filter needs no name, and an empty one says nothing.
     let is_empty = element.value.as_document().is_some_and(|inner| inner.len() <= 5);
     if is_empty && key != "filter" {
         return;
     }
-    out.push(' ');
+    out.put(" ");
     if !matches!(key, "filter" | "pipeline" | "query" | "q") {
-        out.push_str(key);
-        out.push(' ');
+        out.put(key);
+        out.put(" ");
     }
     // What a sort or a projection says is not a value.
     let keeps = matches!(key, "sort" | "projection");
     value(&element, keeps, 0, out);
 }
 
-fn value(element: &Element<'_>, keeps: bool, depth: usize, out: &mut String) {
-    if out.len() > LENGTH_MAX {
+fn value(element: &Element<'_>, keeps: bool, depth: usize, out: &mut impl Sink) {
+    if out.length() > LENGTH_MAX {
         return;
     }
     match (element.value.kind, element.value.as_document()) {
-        (_, Some(_)) if depth >= DEPTH_MAX => out.push('…'),
+        (_, Some(_)) if depth >= DEPTH_MAX => out.put("…"),
         (BsonType::Document, Some(inner)) => document(inner, keeps, depth, out),
         (BsonType::Array, Some(inner)) => array(element.key, inner, depth, out),
         _ => scalar(element, keeps, out),
     }
 }
 
-fn scalar(element: &Element<'_>, keeps: bool, out: &mut String) {
+fn scalar(element: &Element<'_>, keeps: bool, out: &mut impl Sink) {
     match (element.value.as_str(), element.value.as_i64()) {
         // A field path, or a variable, of an aggregation: part of what is asked.
-        (Some(text), _) if text.starts_with('$') && text.len() < 64 => out.push_str(text),
+        (Some(text), _) if text.starts_with('$') && text.len() < 64 => out.put(text),
         (None, Some(number)) if keeps => drop(write!(out, "{number}")),
         _ if keeps && element.value.kind == BsonType::Boolean => {
-            out.push_str(if element.value.as_bool() == Some(true) { "1" } else { "0" });
+            out.put(if element.value.as_bool() == Some(true) { "1" } else { "0" });
         }
-        _ => out.push('?'),
+        _ => out.put("?"),
     }
 }
 
-fn document(inner: &[u8], keeps: bool, depth: usize, out: &mut String) {
-    out.push('{');
+fn document(inner: &[u8], keeps: bool, depth: usize, out: &mut impl Sink) {
+    out.put("{");
     for (place, element) in elements(inner).map_while(Result::ok).enumerate() {
-        if out.len() > LENGTH_MAX {
+        if out.length() > LENGTH_MAX {
             return;
         }
         if place > 0 {
-            out.push_str(", ");
+            out.put(", ");
         }
-        out.push_str(&String::from_utf8_lossy(element.key));
-        out.push_str(": ");
+        out.put(&String::from_utf8_lossy(element.key));
+        out.put(": ");
         value(&element, keeps || element.key == b"$sort", depth + 1, out);
     }
-    out.push('}');
+    out.put("}");
 }
 
 /// Lists of conditions and of stages are shown one by one, lists of values as one.
-fn array(key: &[u8], inner: &[u8], depth: usize, out: &mut String) {
+fn array(key: &[u8], inner: &[u8], depth: usize, out: &mut impl Sink) {
     let is_list_of_values = matches!(key, b"$in" | b"$nin" | b"$all")
         || elements(inner).map_while(Result::ok).all(|element| element.value.as_document().is_none());
     if is_list_of_values {
-        out.push_str("[?]");
+        out.put("[?]");
         return;
     }
-    out.push('[');
+    out.put("[");
     for (place, element) in elements(inner).map_while(Result::ok).enumerate() {
         if place > 0 {
-            out.push_str(", ");
+            out.put(", ");
         }
         value(&element, false, depth + 1, out);
-        if out.len() > LENGTH_MAX {
+        if out.length() > LENGTH_MAX {
             return;
         }
     }
-    out.push(']');
+    out.put("]");
 }
 
 #[cfg(test)]
@@ -148,9 +204,7 @@ mod tests {
     fn shape(mut command: Document) -> String {
         command.insert("$db", "app");
         let message = OpMsgBuilder::message(1, 0, MsgFlags(0), &bson::serialize_to_vec(&command).unwrap());
-        let mut out = "what was there before".to_owned();
-        write(&View::of(&message).unwrap(), &mut out);
-        out
+        text(&View::of(&message).unwrap())
     }
 
     #[test]

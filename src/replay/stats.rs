@@ -1,8 +1,8 @@
 //! Latencies and rates, in memory that does not grow with the number of operations.
 
-use std::collections::HashMap;
-
 use hdrhistogram::Histogram;
+
+use super::hash::Map;
 
 /// Commands, collections and shapes that are told apart, each; what comes later is `other`.
 pub const GROUPS_MAX: usize = 200;
@@ -88,23 +88,36 @@ impl Latencies {
 /// Latencies by name.
 #[derive(Debug, Default)]
 pub struct Groups {
-    by_name: HashMap<String, Latencies>,
+    places: Map<String, usize>,
+    groups: Vec<Latencies>,
 }
 
 impl Groups {
-    /// Adds an operation to the group called `name`.
-    pub fn add(&mut self, name: &str, measured: &Measured) {
-        if let Some(group) = self.by_name.get_mut(name) {
-            return group.add(measured);
+    /// Adds an operation to the group at this place.
+    pub fn add(&mut self, place: usize, measured: &Measured) {
+        if let Some(group) = self.groups.get_mut(place) {
+            group.add(measured);
         }
-        let name = if self.by_name.len() < GROUPS_MAX { name } else { OTHER };
-        self.by_name.entry(name.to_owned()).or_insert_with(|| Latencies::new(2)).add(measured);
+    }
+
+    /// The place of the group called `name`.
+    pub fn place(&mut self, name: &str) -> usize {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let name = if self.places.len() < GROUPS_MAX { name } else { OTHER };
+        let Groups { places, groups } = self;
+        *places.entry(name.to_owned()).or_insert_with(|| {
+            groups.push(Latencies::new(2));
+            groups.len() - 1
+        })
     }
 
     /// All groups, those with most operations first.
     pub fn sorted(&self) -> Vec<(&str, &Latencies)> {
-        let mut groups: Vec<(&str, &Latencies)> =
-            self.by_name.iter().map(|(name, group)| (name.as_str(), group)).collect();
+        let named =
+            self.places.iter().filter_map(|(name, place)| Some((name.as_str(), self.groups.get(*place)?)));
+        let mut groups: Vec<(&str, &Latencies)> = named.collect();
         groups.sort_by(|(a, x), (b, y)| y.count().cmp(&x.count()).then(a.cmp(b)));
         groups
     }
@@ -219,7 +232,8 @@ mod tests {
     fn groups_beyond_the_limit_are_one() {
         let mut groups = Groups::default();
         for number in 0..GROUPS_MAX + 50 {
-            groups.add(&format!("shape {number}"), &MEASURED);
+            let place = groups.place(&format!("shape {number}"));
+            groups.add(place, &MEASURED);
         }
         let sorted = groups.sorted();
         assert_eq!(sorted.len(), GROUPS_MAX + 1);

@@ -3,8 +3,9 @@
 //!
 //! Resources are hashes: a collision makes an operation wait for one that it need not have waited for, no more.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
+use super::hash::Hashing;
 use super::view::View;
 use crate::doc::{BsonType, Value, elements, find};
 use crate::wire::read_i64;
@@ -24,7 +25,7 @@ pub struct Touched {
 /// Makes resources of names.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
-    hash: RandomState,
+    hash: Hashing,
 }
 
 impl Resources {

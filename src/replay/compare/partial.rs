@@ -46,7 +46,7 @@ fn is_same_where_both_have_it(recorded: &[u8], reply: &[u8]) -> bool {
     let is_other = |document: &&[u8]| {
         id(document).and_then(|id| before.get(id)).is_some_and(|before| before != document)
     };
-    !batch(reply).iter().any(|document| is_other(document))
+    !batch(reply).iter().any(is_other)
 }
 
 fn id(document: &[u8]) -> Option<&[u8]> {

@@ -15,12 +15,13 @@ mod outbox;
 mod replies;
 mod sockets;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::hash::Map;
 use super::job::{ConnectionId, End, Item, Job, Opening, Outcome};
 use super::order::Done;
 use super::poller::Poller;
@@ -111,11 +112,11 @@ pub struct Player {
     coming_bytes: usize,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
-    by_id: HashMap<ConnectionId, usize>,
+    by_id: Map<ConnectionId, usize>,
     /// Connections that may be able to go on.
     work: VecDeque<usize>,
     /// Connections that wait for the end of a job.
-    waiting: HashMap<u64, Vec<usize>>,
+    waiting: Map<u64, Vec<usize>>,
     /// Connections that wait for a socket, while as many are open as may be.
     starved: VecDeque<usize>,
     /// Where the search for a socket that can be spared goes on.
@@ -161,9 +162,9 @@ impl Player {
             coming_bytes: 0,
             connections: Vec::new(),
             free: Vec::new(),
-            by_id: HashMap::new(),
+            by_id: Map::default(),
             work: VecDeque::new(),
-            waiting: HashMap::new(),
+            waiting: Map::default(),
             starved: VecDeque::new(),
             hand: 0,
             open: 0,

@@ -35,6 +35,7 @@ pub struct Marks {
 
 impl Marks {
     /// Those of no name.
+    #[allow(clippy::new_without_default, reason = "nobody asks for them outside of a constant")]
     pub const fn new() -> Marks {
         Marks { first: [0; 256], last: [0; 256] }
     }
