@@ -102,17 +102,9 @@ impl Listed {
     pub fn new(more: &[String]) -> Listed {
         let names = FIELDS.iter().map(|name| (*name).to_owned()).chain(more.iter().cloned());
         let names: Vec<Vec<u8>> = names.map(String::into_bytes).filter(|name| !name.is_empty()).collect();
-        let mut marks = Marks::new().with_beginning(PREFIX).with_beginning(&in_oplog(PREFIX));
-        for name in &names {
-            marks = marks.with(name).with(&in_oplog(name));
-        }
+        let marked = |marks: Marks, name: &Vec<u8>| marks.with(name).with(&[CHANGED, name].concat());
+        let marks = names.iter().fold(Marks::new(), marked);
         Listed { names, marks }
-    }
-
-    /// False if [`Listed::has`] is. One look, but for paths, which all may.
-    #[inline]
-    pub fn may_have(&self, key: &[u8]) -> bool {
-        self.marks.may_have(key) || key.contains(&b'.')
     }
 
     /// Whether this key, or a part of it if it is a path, is secret.
@@ -136,22 +128,24 @@ impl Listed {
     }
 
     fn has_name(&self, name: &[u8]) -> bool {
-        self.marks.may_have(name)
-            && (self.has_plain_name(name)
-                || name.strip_prefix(CHANGED).is_some_and(|name| self.has_plain_name(name)))
+        let is_listed = |name: &[u8]| self.names.iter().any(|listed| listed == name);
+        let is_changed = |name: &[u8]| name.strip_prefix(CHANGED).is_some_and(is_listed);
+        begins(name) || (self.marks.may_have(name) && (is_listed(name) || is_changed(name)))
     }
+}
 
-    fn has_plain_name(&self, name: &[u8]) -> bool {
-        name.starts_with(PREFIX) || self.names.iter().any(|listed| listed == name)
+/// Whether a name is secret by its beginning.
+#[inline]
+fn begins(name: &[u8]) -> bool {
+    match name.first() {
+        Some(b'_') => name.starts_with(PREFIX),
+        Some(b's') => name.strip_prefix(CHANGED).is_some_and(|name| name.starts_with(PREFIX)),
+        _ => false,
     }
 }
 
 /// The oplog has changes inside a field under its name with this before it.
 const CHANGED: &[u8] = b"s";
-
-fn in_oplog(name: &[u8]) -> Vec<u8> {
-    [CHANGED, name].concat()
-}
 
 #[cfg(test)]
 mod tests {

@@ -79,6 +79,7 @@ pub mod folder;
 pub mod head;
 mod hide;
 mod listed;
+mod priority;
 mod queue;
 pub mod record;
 pub mod recorder;

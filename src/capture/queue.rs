@@ -198,6 +198,11 @@ impl Queue {
         counted + self.locked().chunk.len()
     }
 
+    /// Bytes of chunks that wait or are being written, and how many there may be.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.used.load(Ordering::Relaxed), self.used_max)
+    }
+
     fn reserve(&self, bytes: usize) -> bool {
         count(&self.used, bytes, self.used_max)
     }
@@ -208,7 +213,10 @@ impl Queue {
 
     /// Takes nothing more. What was taken is still handed to the writer.
     pub fn end(&self) {
-        self.locked().sender = None;
+        let mut state = self.locked();
+        state.sender = None;
+        // Whoever knows of the queue for longer has no use for their memory.
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// What the writer is to do next; waits for it up to `within`. For the one writer alone.
@@ -235,8 +243,9 @@ impl Queue {
     pub fn done(&self, filled: Filled) {
         self.release(filled.weight);
         let mut bytes = filled.bytes;
+        let is_over = self.locked().sender.is_none();
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if bytes.capacity() == CHUNK && spare.len() < SPARE_MAX {
+        if !is_over && bytes.capacity() == CHUNK && spare.len() < SPARE_MAX {
             bytes.clear();
             spare.push(bytes);
         }

@@ -17,6 +17,7 @@ use super::facts::Facts;
 use super::file::Writer;
 use super::folder;
 use super::head::Head;
+use super::priority::Priority;
 use super::queue::{CHUNK, Filled, Lost, Next, Policy, Queue, take};
 use super::record::{Form, Kind, Record, Reply, Request};
 use super::recorder::{Disk, Options, Progress};
@@ -174,7 +175,10 @@ impl Scribe {
     }
 
     fn write_all(&mut self) -> Result<(), End> {
+        let mut priority = Priority::lower();
         loop {
+            let (used, used_max) = self.queue.waiting();
+            priority.adjust(used, used_max);
             match self.queue.next(&self.receiver, BEAT) {
                 Next::Filled(mut filled) => {
                     let taken = self.take(&mut filled);

@@ -25,7 +25,7 @@ impl Look<'_> {
         parsed.sections().all(|section| match section {
             Ok(Section::Body(body)) => self.passes(body, 0) == Ok(true),
             Ok(Section::Sequence { identifier, documents }) => {
-                !self.listed.may_have(identifier) && self.passes_all(documents)
+                !self.listed.has(identifier) && self.passes_all(documents)
             }
             Err(_) => false,
         })
@@ -51,7 +51,7 @@ impl Look<'_> {
         let mut walk = elements(document);
         while let Some(element) = walk.try_next()? {
             let key = element.key;
-            if self.listed.may_have(key) || (self.is_request && self.renames(key, depth)) {
+            if self.listed.has(key) || (self.is_request && self.renames(key, depth)) {
                 return Ok(false);
             }
             let passes = match element.value.kind {
@@ -76,7 +76,7 @@ impl Look<'_> {
     fn text_passes(self, key: &[u8], text: &[u8]) -> bool {
         let is_path = text.first() == Some(&b'$');
         // Only a request decides what comes back.
-        let names = || self.is_request && self.listed.may_have(text);
+        let names = || self.is_request && self.listed.has(text);
         !is_path && !names() && !TEXTS.has(key) && !CODE.has(key) && !matches!(key, b"$getField" | b"field")
     }
 }

@@ -523,3 +523,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_drivers_send_and_servers_answer_is_passed_at_first_sight() {
+    let time = bson::Timestamp { time: 1, increment: 2 };
+    let clock = doc! { "clusterTime": time, "signature": { "hash": Binary { subtype: BinarySubtype::Generic, bytes: vec![0; 20] }, "keyId": 0i64 } };
+    let id = Binary { subtype: BinarySubtype::Uuid, bytes: vec![1; 16] };
+    let request = doc! { "find": "scores", "filter": { "player": { "$in": ["a", "b"] }, "score": { "$gt": 5 } }, "sort": { "createdAt": -1 },
+    "limit": 1, "singleBatch": true, "lsid": { "id": id }, "txnNumber": 1i64, "$clusterTime": clock.clone(), "$db": "app",
+    "readConcern": { "level": "majority", "afterClusterTime": time }, "$readPreference": { "mode": "secondaryPreferred" } };
+    let reply = doc! { "cursor": { "firstBatch": [{ "_id": "x", "_created_at": 1, "_rperm": ["*"], "score": 5, "payloads": "a.b" }], "id": 0i64, "ns": "app.scores" },
+    "ok": 1.0, "$clusterTime": clock, "operationTime": time, "electionId": 1, "opTime": { "ts": time, "t": 1i64 } };
+    let redactor = fields();
+    for (document, is_request) in [(request, true), (reply, false)] {
+        let look = Look { listed: &redactor.listed, is_request };
+        assert!(look.finds_nothing(&msg(&document)), "{document}");
+    }
+}
