@@ -145,6 +145,9 @@ pub fn compare(view: &View<'_>, pair: &Pair<'_>) -> Verdict {
 
 /// What a difference comes to when it is considered that the capture does not have everything as it was.
 fn excused(view: &View<'_>, pair: &Pair<'_>, what: String) -> Verdict {
+    if pair.redaction == Redaction::Nothing {
+        return Verdict::Different(what);
+    }
     let asks_for_secrets = view.name() != b"insert" && names_secret(pair.request);
     if pair.redaction == Redaction::Values || asks_for_secrets {
         return Verdict::NotComparable(Why::Redacted);

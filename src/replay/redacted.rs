@@ -13,6 +13,8 @@ const DEPTH_MAX: usize = 220;
 /// What was replaced in a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redaction {
+    /// Nothing: it is no capture, but what another set answers now.
+    Nothing,
     /// Secret fields.
     Fields,
     /// All values.
