@@ -79,10 +79,8 @@ fn may_be_sent(request: &Request) -> bool {
 fn note_write(shadow: &Shadow, request: &Request, message: &[u8]) {
     match request.names_one(message) {
         Some(named) => shadow.written(Some(named)),
-        // What a transaction wrote is seen from its commit on; of other writes is not known where they go.
-        None if matches!(request.command.kind(), Kind::Write | Kind::EndTransaction | Kind::Read) => {
-            shadow.written(None);
-        }
+        // Where it writes to is not known, or not looked for. A commit is none: its statements were, a moment ago.
+        None if matches!(request.command.kind(), Kind::Write | Kind::Read) => shadow.written(None),
         None => {}
     }
 }

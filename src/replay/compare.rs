@@ -182,8 +182,18 @@ fn stages<'a>(view: &View<'a>) -> impl Iterator<Item = Element<'a>> {
 }
 
 fn is_sorted(view: &View<'_>) -> bool {
-    view.document("sort").is_some_and(|sort| sort.len() > 5)
-        || stages(view).any(|stage| stage.key == b"$sort")
+    sort_of(view).is_some()
+}
+
+/// What the answer is sorted by, if by anything: of a pipeline the last `$sort` behind which nothing comes that keeps no order.
+pub fn sort_of<'a>(view: &View<'a>) -> Option<&'a [u8]> {
+    let is_some = |sort: &&[u8]| sort.len() > 5;
+    stages(view).fold(view.document("sort").filter(is_some), |sort, stage| match stage.key {
+        b"$sort" => stage.value.as_document().filter(is_some),
+        b"$group" | b"$bucket" | b"$bucketAuto" | b"$sortByCount" | b"$facet" | b"$unionWith"
+        | b"$geoNear" | b"$setWindowFields" | b"$densify" | b"$fill" => None,
+        _ => sort,
+    })
 }
 
 /// Where two replies differ; `None` if they do not. Of each answer that counts which `part` leaves.
@@ -354,6 +364,13 @@ mod tests {
         let sorted = doc! { "find": "b", "sort": { "x": 1 }, "$db": "a" };
         let differs = verdict(sorted, &found([1, 2], 5), &found([2, 1], 5), RecordedForm::Whole);
         assert_eq!(differs, Verdict::Different("cursor.firstBatch.0".into()));
+    }
+
+    #[test]
+    fn a_sort_before_a_group_orders_nothing() {
+        let grouped = doc! { "aggregate": "b", "pipeline": [{ "$sort": { "x": 1 } }, { "$group": { "_id": "$x" } }], "$db": "a" };
+        let same = verdict(grouped, &found([1, 2], 0), &found([2, 1], 0), RecordedForm::Whole);
+        assert_eq!(same, Verdict::Equal);
     }
 
     #[test]

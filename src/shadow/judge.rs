@@ -3,6 +3,7 @@
 use std::mem;
 use std::time::Duration;
 
+use super::leeway::{Leeway, leeway};
 use super::pending::Read;
 use crate::metrics::ShadowOutcome;
 use crate::replay::answer::Answer;
@@ -20,6 +21,9 @@ pub const RACES_WITHIN: Duration = Duration::from_secs(2);
 
 /// `MaxTimeMSExpired`.
 const TIME_EXPIRED: i32 = 50;
+
+/// Where answers differ whose first batches do.
+const FIRST_BATCH: &str = "cursor.firstBatch";
 
 /// What two answers come to, by themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +62,17 @@ pub fn judge(read: &mut Read, answer: &[u8]) -> Found {
     let form = RecordedForm::Whole(mem::take(reply));
     let recorded = Recorded { latency: 0, code, cursor, documents, form };
     let pair = Pair { request, reply: answer, recorded: &recorded, redaction: Redaction::Nothing };
-    let found = match compare(&view, &pair) {
+    let verdict = compare(&view, &pair);
+    let leeway = match (&verdict, &recorded.form) {
+        (Verdict::Different(what), RecordedForm::Whole(here)) if what.starts_with(FIRST_BATCH) => {
+            leeway(&view, here, answer)
+        }
+        _ => Leeway::None,
+    };
+    let found = match verdict {
         Verdict::Equal | Verdict::EqualFacts => Found::Equal,
+        Verdict::Different(_) if leeway == Leeway::SameDocuments => Found::Equal,
+        Verdict::Different(_) if leeway == Leeway::Unknown => Found::NotComparable,
         Verdict::Different(what) => Found::Different(what),
         Verdict::NotComparable(_) => Found::NotComparable,
     };

@@ -9,8 +9,8 @@
 //! - [`pending`] holds a request until its reply has been written to the client, with a share of the [`budget`].
 //! - [`worker`] is a thread of its own, with connections of its own ([`connection`]) to the members of the second set
 //!   ([`target`]): what it does costs clients' tasks nothing but the copy.
-//! - [`judge`] compares by the rules of a replay, asks again after a moment, and knows which collections were written to
-//!   meanwhile ([`writes`]).
+//! - [`judge`] compares by the rules of a replay, and by what a query leaves open ([`leeway`]); what differs is asked again
+//!   after a moment, and is doubted if the collection was written to meanwhile ([`writes`]).
 //!
 //! Clients wait for nothing here: what finds no room, or no connection, is dropped and counted. Called by the proxy; knows
 //! no client.
@@ -19,6 +19,7 @@ pub mod budget;
 pub mod connection;
 pub mod edit;
 pub mod judge;
+pub mod leeway;
 pub mod pending;
 pub mod rate;
 pub mod target;

@@ -22,8 +22,8 @@ pub struct Read {
     pub request: Vec<u8>,
     /// The answer as the client got it.
     pub reply: Vec<u8>,
-    /// How long the first set took, if that is known.
-    pub took: Option<Duration>,
+    /// How long the first set took.
+    pub took: Duration,
     /// What the member was that answered.
     pub role: Role,
     /// When the request was read.
@@ -43,6 +43,8 @@ pub struct Pending {
     id: i32,
     /// `None` once it was handed over, or dropped.
     read: Option<Read>,
+    /// The server has answered: what is written is no refusal of torana's own.
+    is_answered: bool,
     /// Bytes of the reply, once its header has come.
     length: Option<usize>,
 }
@@ -53,20 +55,21 @@ impl Pending {
         let read = Read {
             request: message.to_vec(),
             reply: Vec::new(),
-            took: None,
             role,
             received: now,
             ready: now,
+            took: Duration::ZERO,
             asked: 0,
             share,
         };
-        Pending { shadow, id, read: Some(read), length: None }
+        Pending { shadow, id, read: Some(read), is_answered: false, length: None }
     }
 
     /// The server took so long.
     pub fn took(&mut self, took: Duration) {
         if let Some(read) = &mut self.read {
-            read.took = Some(took);
+            read.took = took;
+            self.is_answered = true;
         }
     }
 
@@ -91,6 +94,9 @@ impl Pending {
 
     fn take(&mut self, mut bytes: &[u8]) -> Result<bool, ShadowDrop> {
         let Some(read) = &mut self.read else { return Ok(true) };
+        if !self.is_answered {
+            return Err(ShadowDrop::Unanswered);
+        }
         let length = match self.length {
             Some(length) => length,
             None => {

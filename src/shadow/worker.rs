@@ -182,10 +182,8 @@ impl Asking {
             return self.too_slow();
         }
         self.is_said_slow.store(false, Ordering::Relaxed);
-        if read.asked == 1
-            && let Some(took) = read.took
-        {
-            self.core.metrics.seconds.observe(ShadowSide::Live, took);
+        if read.asked == 1 {
+            self.core.metrics.seconds.observe(ShadowSide::Live, read.took);
             self.core.metrics.seconds.observe(ShadowSide::Shadow, answer.took);
         }
         self.conclude(read, found);

@@ -1,0 +1,128 @@
+//! What a query leaves open: which of many documents come first where nothing, or not enough, was said of their order. Two sets
+//! with the same data may differ there.
+
+use crate::doc::{BsonType, Element, elements, find, find_path};
+use crate::replay::compare::sort_of;
+use crate::replay::view::View;
+use crate::wire::{OpMsg, Side};
+
+/// What is to be thought of two first batches that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leeway {
+    /// The query leaves no such choice: they differ.
+    None,
+    /// The same documents, in another order of those whose sort keys are equal.
+    SameDocuments,
+    /// Each may be a right choice of those that fit.
+    Unknown,
+}
+
+/// Looks at two answers to a find or an aggregate whose first batches differ.
+pub fn leeway(view: &View<'_>, here: &[u8], there: &[u8]) -> Leeway {
+    let (Some(here), Some(there)) = (Batch::of(here), Batch::of(there)) else { return Leeway::None };
+    if here.documents.len() != there.documents.len() {
+        return Leeway::None;
+    }
+    let is_part = is_cut(view) || (here.is_open && there.is_open);
+    let unknown = if is_part { Leeway::Unknown } else { Leeway::None };
+    let Some(sort) = sort_of(view) else { return unknown };
+    if here.keys(sort) != there.keys(sort) {
+        return Leeway::None;
+    }
+    if here.sorted() == there.sorted() { Leeway::SameDocuments } else { unknown }
+}
+
+/// Whether the query asks for some of what fits, and not for all.
+fn is_cut(view: &View<'_>) -> bool {
+    let is_said = |key: &str| find(view.body, key).is_some_and(|element| element.value.as_i64() != Some(0));
+    let stages = elements(view.document("pipeline").unwrap_or_default()).map_while(Result::ok);
+    let mut stages = stages.filter_map(|stage| elements(stage.value.as_document()?).next()?.ok());
+    is_said("limit") || is_said("skip") || stages.any(|stage| matches!(stage.key, b"$limit" | b"$skip"))
+}
+
+/// A value that is sorted by, if the document has one.
+type Key<'a> = Option<(BsonType, &'a [u8])>;
+
+/// The first batch of an answer.
+struct Batch<'a> {
+    documents: Vec<&'a [u8]>,
+    is_open: bool,
+}
+
+impl<'a> Batch<'a> {
+    fn of(reply: &'a [u8]) -> Option<Batch<'a>> {
+        let body = OpMsg::parse(reply, Side::Server).ok()?.body;
+        let cursor = find(body, "cursor")?.value.as_document()?;
+        let batch = find(cursor, "firstBatch")?.value.as_document()?;
+        let documents = elements(batch).map_while(Result::ok).map(|document| document.value.bytes).collect();
+        let is_open = find(cursor, "id").and_then(|id| id.value.as_i64()).is_some_and(|id| id != 0);
+        Some(Batch { documents, is_open })
+    }
+
+    fn sorted(&self) -> Vec<&'a [u8]> {
+        let mut documents = self.documents.clone();
+        documents.sort_unstable();
+        documents
+    }
+
+    /// What each document has in the fields that are sorted by. A field that was not asked for is missing in all.
+    fn keys(&self, sort: &[u8]) -> Vec<Vec<Key<'a>>> {
+        let paths: Vec<Element<'_>> = elements(sort).map_while(Result::ok).collect();
+        let key = |document: &&'a [u8]| {
+            let fields = paths.iter().map(|path| {
+                let path: Vec<&str> = std::str::from_utf8(path.key).ok()?.split('.').collect();
+                find_path(document, &path).map(|value| (value.kind, value.bytes))
+            });
+            fields.collect()
+        };
+        self.documents.iter().map(key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{MsgFlags, OpMsgBuilder};
+    use bson::{Document, doc};
+
+    fn message(body: &Document) -> Vec<u8> {
+        OpMsgBuilder::message(1, 0, MsgFlags(0), &bson::serialize_to_vec(body).unwrap())
+    }
+
+    fn answer(batch: &[(i32, i32)], cursor: i64) -> Vec<u8> {
+        let batch: Vec<Document> = batch.iter().map(|(id, x)| doc! { "_id": id, "a": { "x": x } }).collect();
+        message(&doc! { "cursor": { "firstBatch": batch, "id": cursor, "ns": "a.b" }, "ok": 1.0 })
+    }
+
+    fn of(mut command: Document, here: &[(i32, i32)], there: &[(i32, i32)], cursor: i64) -> Leeway {
+        command.insert("$db", "app");
+        let command = message(&command);
+        leeway(&View::of(&command).unwrap(), &answer(here, cursor), &answer(there, cursor))
+    }
+
+    #[test]
+    fn without_a_sort_a_part_may_be_any_part_and_all_are_all() {
+        let find = doc! { "find": "c" };
+        assert_eq!(of(find.clone(), &[(1, 1)], &[(2, 1)], 0), Leeway::None);
+        assert_eq!(of(find.clone(), &[(1, 1)], &[(2, 1)], 5), Leeway::Unknown);
+        assert_eq!(of(find, &[(1, 1)], &[(2, 1), (3, 1)], 5), Leeway::None);
+        assert_eq!(of(doc! { "find": "c", "limit": 1 }, &[(1, 1)], &[(2, 1)], 0), Leeway::Unknown);
+        let first = doc! { "aggregate": "c", "pipeline": [{ "$limit": 1 }] };
+        assert_eq!(of(first, &[(1, 1)], &[(2, 1)], 0), Leeway::Unknown);
+        let group =
+            doc! { "aggregate": "c", "pipeline": [{ "$sort": { "_id": 1 } }, { "$group": { "_id": "$a" } }] };
+        assert_eq!(of(group, &[(1, 1)], &[(2, 1)], 5), Leeway::Unknown);
+    }
+
+    #[test]
+    fn documents_with_equal_sort_keys_may_change_places() {
+        let find = doc! { "find": "c", "sort": { "a.x": 1 } };
+        assert_eq!(of(find.clone(), &[(1, 1), (2, 1)], &[(2, 1), (1, 1)], 0), Leeway::SameDocuments);
+        assert_eq!(of(find.clone(), &[(1, 1), (2, 2)], &[(2, 2), (1, 1)], 0), Leeway::None);
+        assert_eq!(of(find.clone(), &[(1, 1), (2, 2)], &[(1, 1), (3, 2)], 0), Leeway::None);
+        assert_eq!(of(find, &[(1, 1), (2, 2)], &[(1, 1), (3, 2)], 5), Leeway::Unknown);
+        let first = doc! { "find": "c", "sort": { "a.x": 1 }, "limit": 1 };
+        assert_eq!(of(first.clone(), &[(1, 1)], &[(2, 1)], 0), Leeway::Unknown);
+        assert_eq!(of(first, &[(1, 1)], &[(2, 2)], 0), Leeway::None);
+    }
+}
