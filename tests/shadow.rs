@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use bson::{Document, Timestamp, doc};
-use support::{Member, RawClient, ReplicaSet, Torana, wait_until};
+use support::{Member, RawClient, ReplicaSet, Torana, Version, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -176,6 +176,56 @@ fn nothing_was_written(other: &mut RawClient, before: &Document) {
     let open =
         status.get_document("metrics").unwrap().get_document("cursor").unwrap().get_document("open").unwrap();
     assert_eq!(open.get_i64("total").ok(), Some(0), "{open}");
+}
+
+/// What the second set is for: an older version is served, a newer one is looked at.
+#[test]
+fn versions_with_the_same_data_answer_the_same() {
+    let of = |name: &str, version: Version| {
+        ReplicaSet::builder().name(name).member(Member::plain()).version(version).start()
+    };
+    let (live, new) = (of("rs0", Version::V44), of("new", Version::V60));
+    for set in [&live, &new] {
+        let mut client = set.client(0);
+        fill(&mut client, 1);
+        client.run(
+            "app",
+            doc! { "createIndexes": "c", "indexes": [{ "key": { "group": 1 }, "name": "by_group" }] },
+        );
+    }
+    let torana = start(&live, &new.uri(), "");
+    wait_until("the target answers", SOON, || torana.metric("torana_shadow_up", &[]) == 1.0);
+    let mut client = torana.client_of(&live.host(0));
+    let id = bson::Binary { subtype: bson::spec::BinarySubtype::Uuid, bytes: vec![7; 16] };
+    let commands = [
+        doc! { "find": "c", "filter": { "group": 3 } },
+        doc! { "find": "c", "filter": { "group": 3 }, "hint": "by_group", "lsid": { "id": id } },
+        doc! { "find": "c", "sort": { "value": -1 }, "limit": 5, "projection": { "_id": 0 } },
+        doc! { "find": "c", "sort": { "_id": 1 }, "batchSize": 0 },
+        doc! { "find": "nowhere", "filter": { "_id": 1 } },
+        doc! { "find": "c", "filter": { "_id": 1 }, "singleBatch": true, "readConcern": { "level": "majority" } },
+        doc! { "aggregate": "c", "pipeline": [{ "$group": { "_id": "$group", "n": { "$avg": "$value" } } }], "cursor": {} },
+        doc! { "aggregate": "c", "pipeline": [{ "$sort": { "_id": 1 } }, { "$lookup": { "from": "same",
+        "localField": "_id", "foreignField": "group", "as": "those" } }, { "$limit": 2 }], "cursor": {} },
+        doc! { "aggregate": "c", "pipeline": [{ "$sort": { "_id": 1 } }], "cursor": { "batchSize": 10 } },
+        doc! { "count": "c", "query": { "value": { "$gt": 10 } } },
+        doc! { "count": "c" },
+        doc! { "distinct": "c", "key": "group", "query": { "_id": { "$lt": 100 } } },
+        doc! { "find": "c", "filter": { "$where": "this.group == 3" } },
+        doc! { "find": "c", "filter": { "_id": { "$nonsense": 1 } } },
+        doc! { "aggregate": "c", "pipeline": [{ "$match": { "$expr": { "$nonsense": 1 } } }], "cursor": {} },
+    ];
+    for command in &commands {
+        client.command("app", command.clone());
+    }
+    wait_outcomes(&torana, "equal", commands.len() as f64);
+    // What one of them does not know yet.
+    client.command(
+        "app",
+        doc! { "aggregate": "c", "pipeline": [{ "$densify": { "field": "_id",
+        "range": { "step": 1, "bounds": "full" } } }, { "$count": "n" }], "cursor": {} },
+    );
+    wait_outcomes(&torana, "error_live", 1.0);
 }
 
 #[test]

@@ -178,6 +178,19 @@ fn clients_see_nothing_of_a_target_that_is_hostile_broken_or_silent() {
         nothing_shows(&live, &mut client, 1);
         outcomes(&torana, "different") > before
     });
+    // One that says of itself that it is long: no memory is taken for what has not come.
+    let memory = torana.metric("process_resident_memory_bytes", &[]);
+    target.script(|peer, request| {
+        let header = [40_000_000, 1, request.request_id(), OP_MSG].map(i32::to_le_bytes).concat();
+        peer.send(&header)
+    });
+    let before = outcomes(&torana, "different");
+    wait_until("a long answer is counted", SOON, || {
+        nothing_shows(&live, &mut client, 1);
+        outcomes(&torana, "different") > before
+    });
+    let grown = torana.metric("process_resident_memory_bytes", &[]) - memory;
+    assert!(grown < 10e6, "{grown} bytes more");
     target.script(answers);
     let before = outcomes(&torana, "equal");
     wait_until("it answers again", SOON, || {
