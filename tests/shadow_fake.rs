@@ -56,7 +56,9 @@ fn nothing_shows(live: &FakeServer, client: &mut RawClient, count: usize) {
         let batch = reply.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
         assert_eq!(batch[0].as_document().unwrap().get_i32("_id").unwrap(), n);
     }
-    assert!(began.elapsed() < Duration::from_millis(100 * count as u64), "{:?}", began.elapsed());
+    // A busy machine takes a second; who waited for a silent target would wait for its time-out at each.
+    let limit = Duration::from_millis(1_000 + 100 * count as u64);
+    assert!(began.elapsed() < limit, "{:?}", began.elapsed());
     assert_eq!(live.requests("find").len(), before + count);
 }
 

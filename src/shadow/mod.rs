@@ -17,6 +17,7 @@
 
 pub mod budget;
 pub mod connection;
+mod connections;
 pub mod edit;
 pub mod judge;
 pub mod leeway;

@@ -2,10 +2,10 @@
 //!
 //! A runtime of its own, so that neither a large comparison nor a slow set takes time from clients' tasks. As many tasks as
 //! there may be connections take one read each; the connections that are not in use lie in one place ([`Connections`]). Another
-//! task ([`follow`]) knows who the members are, and says so when that changes.
+//! task (`follow`) knows who the members are, and says so when that changes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
@@ -13,13 +13,13 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Answer, AskError, Connection};
+use super::connection::{Answer, AskError};
+use super::connections::{Connections, Held};
 use super::judge::{self, Found};
 use super::pending::{ANSWER_MAX, Read};
 use super::rate::Rate;
 use super::target::{Live, NoTarget, find};
 use super::{Core, edit};
-use crate::capture::Role;
 use crate::doc::{DocWriter, find_path};
 use crate::metrics::{ShadowDrop, ShadowSide};
 use crate::replay::target::Target;
@@ -65,9 +65,10 @@ pub fn start(
 }
 
 async fn run(core: Arc<Core>, live: Live, queue: UnboundedReceiver<Read>, reads: WeakUnboundedSender<Read>) {
-    let tasks = core.config.limits.connections_max;
+    let (tasks, shown) = (core.config.limits.connections_max, core.metrics.connections.clone());
+    let set_name = core.config.to.replica_set.clone();
     let asking = Arc::new(Asking {
-        connections: Connections::default(),
+        connections: Connections::new(set_name, tasks, shown),
         queue: AsyncMutex::new(queue),
         reads,
         is_doubtful: Notify::new(),
@@ -146,8 +147,8 @@ impl Asking {
         let Some(command) = edit::edited(&read.request, limit) else {
             return self.core.lose(ShadowDrop::Unanswered);
         };
-        let mut connection = match timeout(limit, self.connections.take(&self.core, read.role)).await {
-            Ok(Some(connection)) => connection,
+        let mut connection = match timeout(limit, self.connections.take(read.role)).await {
+            Ok(Ok(connection)) => connection,
             _ => {
                 self.is_doubtful.notify_one();
                 return self.core.lose(ShadowDrop::NoConnection);
@@ -214,7 +215,7 @@ impl Asking {
     }
 
     fn say(&self, read: &Read, outcome: &str, what: &str) {
-        let passes = lock(&self.rate).pass(Instant::now());
+        let passes = self.rate.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
         let (Some(unsaid), Some((command, namespace, shape))) = (passes, judge::described(&read.request))
         else {
             return;
@@ -246,102 +247,4 @@ fn kill_cursor(request: &[u8], answer: &[u8]) -> Option<Vec<u8>> {
     writer.string(b"$db", database);
     writer.finish();
     Some(command)
-}
-
-/// The members, and the connections to them that are not in use.
-#[derive(Default)]
-struct Connections(Mutex<Open>);
-
-#[derive(Default)]
-struct Open {
-    /// The primary first.
-    members: Vec<String>,
-    idle: Vec<Held>,
-    turn: usize,
-}
-
-/// A connection with the member that it leads to. Counted until dropped.
-struct Held {
-    inner: Connection,
-    member: String,
-    core: Arc<Core>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.core.metrics.connections.dec();
-    }
-}
-
-impl Connections {
-    fn lead_to(&self, target: Target) {
-        let members: Vec<String> = target.members.into_iter().map(|(name, _)| name).collect();
-        let mut open = lock(&self.0);
-        open.idle.retain(|held| members.contains(&held.member));
-        open.members = members;
-    }
-
-    /// A connection to a member that stands for one of this `role`. There are never more than tasks: each holds one at most, and
-    /// one that lies idle ends before another is made in its place.
-    async fn take(&self, core: &Arc<Core>, role: Role) -> Option<Held> {
-        let member = {
-            let mut open = lock(&self.0);
-            let member = open.member(role)?;
-            while let Some(place) = open.idle.iter().rposition(|held| held.member == member) {
-                let mut held = open.idle.swap_remove(place);
-                if !held.inner.is_broken() {
-                    return Some(held);
-                }
-            }
-            let limit = i64::try_from(core.config.limits.connections_max).unwrap_or(i64::MAX);
-            if core.metrics.connections.get() >= limit {
-                open.idle.pop();
-            }
-            core.metrics.connections.inc();
-            member
-        };
-        // Counted from the attempt on.
-        let counted = Counted(Some(core.clone()));
-        let inner = Connection::open(&member, core.config.to.replica_set.as_deref()).await.ok()?;
-        Some(Held { inner, member, core: counted.into_inner()? })
-    }
-
-    fn give_back(&self, held: Held) {
-        let mut open = lock(&self.0);
-        if open.members.contains(&held.member) {
-            open.idle.push(held);
-        }
-    }
-}
-
-impl Open {
-    fn member(&mut self, role: Role) -> Option<String> {
-        let others = self.members.len().saturating_sub(1);
-        if role != Role::Secondary || others == 0 {
-            return self.members.first().cloned();
-        }
-        self.turn = self.turn.wrapping_add(1);
-        self.members.get(1 + self.turn % others).cloned()
-    }
-}
-
-/// An attempt that counts as a connection until it has failed.
-struct Counted(Option<Arc<Core>>);
-
-impl Counted {
-    fn into_inner(mut self) -> Option<Arc<Core>> {
-        self.0.take()
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if let Some(core) = &self.0 {
-            core.metrics.connections.dec();
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
