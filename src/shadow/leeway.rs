@@ -1,6 +1,8 @@
 //! What a query leaves open: which of many documents come first where nothing, or not enough, was said of their order. Two sets
 //! with the same data may differ there.
 
+use std::collections::HashMap;
+
 use crate::doc::{BsonType, Element, elements, find, find_path};
 use crate::replay::compare::sort_of;
 use crate::replay::view::View;
@@ -20,10 +22,10 @@ pub enum Leeway {
 /// Looks at two answers to a find or an aggregate whose first batches differ.
 pub fn leeway(view: &View<'_>, here: &[u8], there: &[u8]) -> Leeway {
     let (Some(here), Some(there)) = (Batch::of(here), Batch::of(there)) else { return Leeway::None };
-    if here.documents.len() != there.documents.len() {
+    if here.documents.len() != there.documents.len() || here.disagrees_with(&there) {
         return Leeway::None;
     }
-    let is_part = is_cut(view) || (here.is_open && there.is_open);
+    let is_part = is_cut(view, here.documents.len()) || (here.is_open && there.is_open);
     let unknown = if is_part { Leeway::Unknown } else { Leeway::None };
     let Some(sort) = sort_of(view) else { return unknown };
     if here.keys(sort) != there.keys(sort) {
@@ -32,12 +34,15 @@ pub fn leeway(view: &View<'_>, here: &[u8], there: &[u8]) -> Leeway {
     if here.sorted() == there.sorted() { Leeway::SameDocuments } else { unknown }
 }
 
-/// Whether the query asks for some of what fits, and not for all.
-fn is_cut(view: &View<'_>) -> bool {
-    let is_said = |key: &str| find(view.body, key).is_some_and(|element| element.value.as_i64() != Some(0));
+/// Whether the query may have left out some of what fits, when it gave `count` documents.
+fn is_cut(view: &View<'_>, count: usize) -> bool {
+    let number = |key: &str| find(view.body, key).and_then(|element| element.value.as_i64()).unwrap_or(0);
+    let limit = usize::try_from(number("limit").unsigned_abs()).unwrap_or(usize::MAX);
     let stages = elements(view.document("pipeline").unwrap_or_default()).map_while(Result::ok);
     let mut stages = stages.filter_map(|stage| elements(stage.value.as_document()?).next()?.ok());
-    is_said("limit") || is_said("skip") || stages.any(|stage| matches!(stage.key, b"$limit" | b"$skip"))
+    (limit > 0 && count >= limit)
+        || number("skip") != 0
+        || stages.any(|stage| matches!(stage.key, b"$limit" | b"$skip"))
 }
 
 /// A value that is sorted by, if the document has one.
@@ -57,6 +62,24 @@ impl<'a> Batch<'a> {
         let documents = elements(batch).map_while(Result::ok).map(|document| document.value.bytes).collect();
         let is_open = find(cursor, "id").and_then(|id| id.value.as_i64()).is_some_and(|id| id != 0);
         Some(Batch { documents, is_open })
+    }
+
+    /// Whether both have a document of one `_id`, and not the same: no choice explains that. Says nothing where an `_id` comes
+    /// twice, as behind `$unwind`.
+    fn disagrees_with(&self, other: &Batch<'_>) -> bool {
+        let (Some(own), Some(others)) = (self.by_id(), other.by_id()) else { return false };
+        own.iter().any(|(id, document)| others.get(id).is_some_and(|other| other != document))
+    }
+
+    /// The documents by their `_id`; `None` if one has none, or two have the same.
+    fn by_id(&self) -> Option<HashMap<&'a [u8], &'a [u8]>> {
+        let mut found = HashMap::with_capacity(self.documents.len());
+        for document in &self.documents {
+            if found.insert(find(document, "_id")?.value.bytes, *document).is_some() {
+                return None;
+            }
+        }
+        Some(found)
     }
 
     fn sorted(&self) -> Vec<&'a [u8]> {
@@ -112,6 +135,17 @@ mod tests {
         let group =
             doc! { "aggregate": "c", "pipeline": [{ "$sort": { "_id": 1 } }, { "$group": { "_id": "$a" } }] };
         assert_eq!(of(group, &[(1, 1)], &[(2, 1)], 5), Leeway::Unknown);
+    }
+
+    #[test]
+    fn one_document_that_is_not_the_same_is_a_difference_however_many_were_asked_for() {
+        let one = doc! { "find": "c", "filter": { "_id": 1 }, "limit": 1, "singleBatch": true };
+        assert_eq!(of(one, &[(1, 1)], &[(1, 2)], 0), Leeway::None);
+        assert_eq!(of(doc! { "find": "c" }, &[(1, 1), (2, 1)], &[(3, 1), (1, 2)], 5), Leeway::None);
+        // All that there is, as the limit was not reached.
+        let many = doc! { "find": "c", "limit": 5 };
+        assert_eq!(of(many.clone(), &[(1, 1)], &[(2, 1)], 0), Leeway::None);
+        assert_eq!(of(many, &[(1, 1); 5], &[(1, 2); 5], 0), Leeway::Unknown);
     }
 
     #[test]
