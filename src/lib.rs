@@ -42,6 +42,8 @@
 //!    set's horizon, proven and published).
 //! 6. What the client asked and was told goes to the capture that is being recorded, if one is: `tap.rs` takes it where
 //!    it is read and where it is written, `capturing.rs` begins and ends recordings, [`capture`] does the rest.
+//!    A sample of its reads, with the answers, goes to a second set if there is one: `shadowing.rs` takes them at the same
+//!    two points, [`shadow`] does the rest on a thread of its own.
 //! 7. A client that leaves in the middle hands its exchange to `orphan.rs`. `transactions.rs` knows which
 //!    transactions are open, and who is left that could end them; `reaper.rs` ends the others.
 //!
@@ -63,6 +65,7 @@
 //! | [`proxy`] | all of the above put together | |
 //! | [`capture`] | traffic in files: their format, what is secret, the thread that writes | sockets, members |
 //! | [`replay`] | captured traffic played against a target, measured and compared | the proxy |
+//! | [`shadow`] | a sample of reads asked of a second set, and its answers compared | clients |
 //! | [`metrics`], [`admin`] | families resolved once; `/metrics`, `/healthz`, `/readyz`, `/capture` | sockets of clients |
 //!
 //! Arrows point one way: `wire` and `doc` import nothing of ours, `proxy` imports everything, `cli` only starts it.
@@ -99,6 +102,7 @@ pub mod proxy;
 pub mod replay;
 pub mod rewrite;
 pub mod server;
+pub mod shadow;
 pub mod socket;
 pub mod topology;
 pub mod wire;

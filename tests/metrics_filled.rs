@@ -49,6 +49,7 @@ struct Stage {
     /// Requests with `hold: true` are answered once this is set.
     go: Arc<AtomicBool>,
     seen: BTreeSet<String>,
+    _target: FakeServer,
     _captures: Scratch,
 }
 
@@ -73,8 +74,14 @@ impl Stage {
         });
         let captures = Scratch::new("captures");
         let capture = format!("[capture]\nfolder = \"{}\"\nquota = \"2MiB\"\n", captures.path().display());
-        let torana = torana_with(&fake.uri(), &(BOUNDS.to_owned() + &capture));
-        Stage { fake, torana, go, seen: BTreeSet::new(), _captures: captures }
+        // So slow that somebody sees what waits for it.
+        let target = FakeServer::start(|peer, request| {
+            std::thread::sleep(Duration::from_millis(300));
+            peer.ok(request)
+        });
+        let shadow = format!("[shadow]\nto = \"{}\"\nsample = \"1/1\"\n", target.uri());
+        let torana = torana_with(&fake.uri(), &(BOUNDS.to_owned() + &capture + &shadow));
+        Stage { fake, torana, go, seen: BTreeSet::new(), _target: target, _captures: captures }
     }
 
     fn client(&self) -> RawClient {
@@ -123,6 +130,7 @@ fn no_family_stays_at_zero_once_everything_has_happened() {
     let mut stage = Stage::start();
     messages(&mut stage);
     capturing(&mut stage);
+    shadowing(&mut stage);
     waiting(&mut stage);
     awaiting(&mut stage);
     leaving(&mut stage);
@@ -130,6 +138,18 @@ fn no_family_stays_at_zero_once_everything_has_happened() {
     descriptors(&mut stage);
     let silent: Vec<String> = families().difference(&stage.seen).cloned().collect();
     assert_eq!(silent, NOT_PROVOKED);
+}
+
+fn shadowing(stage: &mut Stage) {
+    stage.wait_metric("torana_shadow_up");
+    let mut client = stage.client();
+    client.run("app", doc! { "find": "c" });
+    stage.wait_metric("torana_shadow_queue_bytes");
+    stage.wait_metric("torana_shadow_reads_total");
+    // Its answer never comes.
+    client.send_command("app", doc! { "count": "c" });
+    assert!(client.try_read().is_err());
+    stage.wait_metric("torana_shadow_dropped_total");
 }
 
 fn messages(stage: &mut Stage) {

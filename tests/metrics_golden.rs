@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use torana::command::Command;
-use torana::metrics::{CollectionRead, Direction, Label, MemberMetrics, Metrics, Outcome};
+use torana::metrics::{CollectionRead, Direction, Label, MemberMetrics, Metrics, Outcome, ShadowSide};
 
 /// Family, type, labels; `le` of histograms left out.
 const GOLDEN: &str = include_str!("metrics_golden.txt");
@@ -18,6 +18,7 @@ fn families_types_and_labels_are_the_frozen_ones() {
     let metrics = Metrics::new();
     metrics.horizon("rs0").age.touch();
     metrics.collections("rs0").of(b"app", b"x").inc(CollectionRead::Current);
+    metrics.shadow("rs0").seconds.observe(ShadowSide::Live, Duration::from_millis(1));
     use_all(&metrics.member("rs0", "db1:27017"));
     let found = families(&metrics.render());
     let only = |these: &str, those: &str| -> Vec<String> {

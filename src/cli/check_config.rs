@@ -43,7 +43,11 @@ fn summary(set: &SetConfig) -> String {
         1 => "; 1 tag".to_owned(),
         count => format!("; {count} tags"),
     };
-    format!("{}: {seeds}; {}; pool max {}{tags}", set.name, groups.join(", "), set.pool.max)
+    let shadow = set.shadow.as_ref().map_or(String::new(), |shadow| {
+        let seeds: Vec<String> = shadow.to.seeds.iter().map(ToString::to_string).collect();
+        format!("; 1/{} of its reads to {} too", shadow.sample, seeds.join(", "))
+    });
+    format!("{}: {seeds}; {}; pool max {}{tags}{shadow}", set.name, groups.join(", "), set.pool.max)
 }
 
 #[cfg(test)]
@@ -56,5 +60,12 @@ mod tests {
         let config = crate::config::parse("t.toml", text, &Flags::default()).unwrap();
         let wanted = "rs0: 2 seeds; default from 127.0.0.1:27117 as gate; pool max 100; 1 tag";
         assert_eq!(summary(&config.sets[0]), wanted);
+    }
+
+    #[test]
+    fn a_shadow_is_part_of_it() {
+        let text = "uri = \"mongodb://db1\"\n[shadow]\nto = \"mongodb://new1,new2\"\nsample = \"1/5\"\n";
+        let config = crate::config::parse("t.toml", text, &Flags::default()).unwrap();
+        assert!(summary(&config.sets[0]).ends_with("; 1/5 of its reads to new1:27017, new2:27017 too"));
     }
 }

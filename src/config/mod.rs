@@ -14,6 +14,7 @@ mod ports;
 mod resolve;
 mod schema;
 mod sets;
+mod shadow;
 mod tags;
 mod units;
 mod uri;
@@ -30,6 +31,7 @@ pub use capture::{
 };
 pub use error::{ConfigError, Problem};
 pub use limits::{Limits, MonitorLimits, PoolLimits};
+pub use shadow::{LogRate, LogRateError, SHADOWED, ShadowConfig, ShadowLimits};
 pub use tags::{Level, Pattern, Tag, TagError};
 pub use units::{Size, Span, UnitError, show_duration, show_size};
 pub use uri::{ConnectionString, UriError};
@@ -67,6 +69,8 @@ pub struct SetConfig {
     pub tags: Vec<Tag>,
     /// Where its toranas share what `sequential` needs; `None` for a torana that is alone with the set.
     pub zookeeper: Option<ZooKeeperConfig>,
+    /// The second set that a sample of its reads is asked of.
+    pub shadow: Option<ShadowConfig>,
     /// Its listener groups; at least one, each with a name of its own.
     pub groups: Vec<GroupConfig>,
     /// Bounds of the pool of each member.

@@ -77,7 +77,7 @@ fn admin(given: Option<&Spanned<Admin>>, flags: &Flags) -> (Option<HostPort>, Pl
 
 /// The sets of the file: those under `[[sets]]`, or the one at the top level, which may come from the flags alone.
 fn sections(file: File, flags: &Flags, problems: &mut Problems<'_>) -> Vec<(SetSection, Place)> {
-    let File { uri, name, listen, advertise, listeners, members, tags, zookeeper, sets, .. } = file;
+    let File { uri, name, listen, advertise, listeners, members, tags, zookeeper, shadow, sets, .. } = file;
     let said = [
         uri.as_ref().map(|uri| ("uri", uri.span())),
         name.as_ref().map(|name| ("name", name.span())),
@@ -87,12 +87,25 @@ fn sections(file: File, flags: &Flags, problems: &mut Problems<'_>) -> Vec<(SetS
         members.keys().next().map(|member| ("[members]", member.span())),
         tags.keys().next().map(|pattern| ("[tags]", pattern.span())),
         zookeeper.as_ref().map(|zookeeper| ("[zookeeper]", zookeeper.span())),
+        shadow.as_ref().map(|shadow| ("[shadow]", shadow.span())),
     ];
     if sets.is_empty() {
         let pool = Default::default();
         let monitor = Default::default();
         return vec![(
-            SetSection { uri, name, listen, advertise, listeners, members, tags, zookeeper, pool, monitor },
+            SetSection {
+                uri,
+                name,
+                listen,
+                advertise,
+                listeners,
+                members,
+                tags,
+                zookeeper,
+                shadow,
+                pool,
+                monitor,
+            },
             Place::File,
         )];
     }

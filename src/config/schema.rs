@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::address::{Admin, Host, HostMaybePort, HostPort};
 use super::capture::CaptureSection;
 use super::limits::{LimitsSection, MonitorSection, PoolSection};
+use super::shadow::ShadowSection;
 use super::tags::{Level, Pattern};
 use super::zookeeper::ZooKeeperSection;
 
@@ -25,6 +26,7 @@ pub(super) struct File {
     pub members: BTreeMap<Spanned<HostMaybePort>, MemberSection>,
     pub tags: BTreeMap<Spanned<Pattern>, Level>,
     pub zookeeper: Option<Spanned<ZooKeeperSection>>,
+    pub shadow: Option<Spanned<ShadowSection>>,
     pub sets: Vec<Spanned<SetSection>>,
     pub admin: Option<Spanned<Admin>>,
     pub threads: Option<Spanned<usize>>,
@@ -46,6 +48,7 @@ pub(super) struct SetSection {
     pub members: BTreeMap<Spanned<HostMaybePort>, MemberSection>,
     pub tags: BTreeMap<Spanned<Pattern>, Level>,
     pub zookeeper: Option<Spanned<ZooKeeperSection>>,
+    pub shadow: Option<Spanned<ShadowSection>>,
     pub pool: PoolSection,
     pub monitor: MonitorSection,
 }

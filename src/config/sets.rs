@@ -101,6 +101,10 @@ fn resolve_one(
     tags.extend(flags.tags.iter().cloned());
     let zookeeper = section.zookeeper.as_ref().map(|section| section.get_ref().clone()).unwrap_or_default();
     let zookeeper = zookeeper.resolve(flags.zookeeper.as_ref(), &name, problems);
+    let shadow = section
+        .shadow
+        .as_ref()
+        .and_then(|shadow| shadow.get_ref().resolve(&parsed.seeds, &at(shadow), problems));
     let ConnectionString { seeds, replica_set, direct_connection, app_name, .. } = parsed;
     let config = SetConfig {
         name,
@@ -110,6 +114,7 @@ fn resolve_one(
         app_name,
         tags,
         zookeeper,
+        shadow,
         groups,
         pool,
         monitor,

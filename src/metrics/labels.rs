@@ -252,6 +252,48 @@ labels! {
         Aborted = "aborted",
     }
 
+    /// What the answers of both sets to a shadowed read came to.
+    ShadowOutcome "outcome" {
+        /// They say the same.
+        Equal = "equal",
+        /// They did not at first, and do since the second set was asked again.
+        Late = "late",
+        /// They differ, and the collection was written to meanwhile: it need not mean anything.
+        Racing = "racing",
+        /// They differ.
+        Different = "different",
+        /// The second set gave an error, the first an answer.
+        ErrorShadow = "error_shadow",
+        /// The first set gave an error, the second an answer.
+        ErrorLive = "error_live",
+        /// They cannot be compared.
+        NotComparable = "not_comparable",
+    }
+
+    /// Why a shadowed read came to nothing.
+    ShadowDrop "reason" {
+        /// There was no memory left for it, or for its answer.
+        QueueFull = "queue_full",
+        /// It had waited for longer than the time-out before it could be asked.
+        Waited = "waited",
+        /// The second set did not answer in time.
+        TimedOut = "timed_out",
+        /// There was no connection to the second set, or it broke.
+        NoConnection = "no_connection",
+        /// The first set's answer is longer than what is compared.
+        TooLarge = "too_large",
+        /// The client was given no answer to it.
+        Unanswered = "unanswered",
+    }
+
+    /// Who answered.
+    ShadowSide "side" {
+        /// The set that is served.
+        Live = "live",
+        /// The second one.
+        Shadow = "shadow",
+    }
+
     /// Which way a message went.
     Direction "direction" {
         /// From the client to the server.

@@ -20,6 +20,7 @@ mod lanes;
 mod member;
 mod pool;
 mod process;
+mod shadow;
 mod table;
 mod topology;
 mod traffic;
@@ -40,11 +41,12 @@ pub use counts::{Counter, Durations};
 pub use horizon::HorizonMetrics;
 pub use labels::{
     CloseReason, CollectionRead, Direction, EndReason, HorizonWrite, Label, MemberState, Observed, OrphanEnd,
-    Outcome, TaggedKind, TaggedLevel,
+    Outcome, ShadowDrop, ShadowOutcome, ShadowSide, TaggedKind, TaggedLevel,
 };
 pub use member::MemberMetrics;
 pub use pool::{OrphanMetrics, PoolMetrics};
 pub use process::ProcessMetrics;
+pub use shadow::ShadowMetrics;
 pub use table::{Counters, Histograms, OneOf};
 pub use topology::TopologyMetrics;
 pub use traffic::TrafficMetrics;
@@ -92,6 +94,13 @@ impl Metrics {
     /// The metrics of what the toranas of `set` share. Called once for each set.
     pub fn horizon(&self, set: &str) -> Arc<HorizonMetrics> {
         let metrics = Arc::new(HorizonMetrics::new(set));
+        self.register(metrics.group());
+        metrics
+    }
+
+    /// The shadow traffic of `set`. Called once for each set that has some.
+    pub fn shadow(&self, set: &str) -> Arc<ShadowMetrics> {
+        let metrics = Arc::new(ShadowMetrics::new(set));
         self.register(metrics.group());
         metrics
     }

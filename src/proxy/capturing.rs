@@ -7,7 +7,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bson::oid::ObjectId;
 use tokio::time::{Duration, sleep, timeout};
 
 use super::context::{Set, Shared};
@@ -16,9 +15,7 @@ use crate::admin::{CaptureControl, Controlled};
 use crate::capture::recorder::{Options, RealDisk};
 use crate::capture::{CaptureError, Recorder, Status};
 use crate::config::CaptureConfig;
-use crate::doc::{DocWriter, find_path};
 use crate::metrics::CaptureMetrics;
-use crate::pool::Class;
 
 /// How long is asked for the id of the set: without it a replay only knows less.
 const ID_WITHIN: Duration = Duration::from_secs(3);
@@ -110,7 +107,8 @@ impl Captures {
         let set = self.set(config.set.as_deref())?.clone();
         let mut options = Options::new(config, &set.name);
         options.inside = inside;
-        options.replica_set_id = timeout(ID_WITHIN, self.replica_set_id(&set)).await.ok().flatten();
+        options.replica_set_id =
+            timeout(ID_WITHIN, own_command::replica_set_id(&self.shared, &set)).await.ok().flatten();
         // It makes folders and a file.
         let (this, time) = (self.clone(), config.time);
         let runtime = tokio::runtime::Handle::current();
@@ -201,25 +199,6 @@ impl Captures {
                 found.ok_or_else(|| StartError::NoSet(name.to_owned(), names()))
             }
         }
-    }
-
-    /// `settings.replicaSetId` of the set's configuration: a replay must not write to the set that it came from.
-    async fn replica_set_id(&self, set: &Set) -> Option<ObjectId> {
-        let served = set.served.load_full();
-        for member in served.iter().filter_map(std::sync::Weak::upgrade) {
-            let Ok(mut server) = member.pools.common().check_out(Class::Relief, None).await else { continue };
-            let mut command = Vec::with_capacity(64);
-            let mut writer = DocWriter::begin(&mut command);
-            writer.i32(b"replSetGetConfig", 1).string(b"$db", "admin");
-            writer.finish();
-            let Ok(reply) = own_command::run(&self.shared, &mut server, &command).await else { continue };
-            server.finish();
-            let id = find_path(&reply, &["config", "settings", "replicaSetId"]);
-            if let Some(id) = id.and_then(|id| id.as_object_id().copied()) {
-                return Some(ObjectId::from_bytes(id));
-            }
-        }
-        None
     }
 }
 

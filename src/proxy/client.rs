@@ -20,6 +20,7 @@ use super::pools::PoolUse;
 use super::registry::{Entry, Phase};
 use super::request::Request;
 use super::request_memory::Room;
+use super::shadowing::{self, Shadowing};
 use super::tap::{self, Tapping};
 use super::transactions;
 use crate::doc::document_length;
@@ -71,6 +72,8 @@ pub struct Client {
     pub arrived: u64,
     /// What is captured of it.
     pub tapping: Tapping,
+    /// Its current read, if the second set will be asked that too.
+    pub shadowing: Shadowing,
     next_reply_id: i32,
     /// Made by the first reply that the client is slow to take, and used again.
     timer: Option<Pin<Box<Sleep>>>,
@@ -118,6 +121,7 @@ impl Client {
             wants_reply: true,
             arrived,
             tapping: Tapping::default(),
+            shadowing: Shadowing::default(),
             next_reply_id: 0,
             timer: None,
             header_since: None,
@@ -184,12 +188,23 @@ impl Client {
         self.input.as_mut().map_or(&mut [], Buffer::unread_mut)
     }
 
-    /// Captures the current request, as it was read, if there is a recording that takes it.
+    /// Captures the current request, as it was read, if there is a recording that takes it, and takes it for the second set if
+    /// there is one.
     #[inline]
     pub fn capture(&mut self, request: &Request) {
         if self.tapping.is_due(self.listener.shared.capturing.number()) {
             tap::request(self, request);
         }
+        if self.listener.member.set.shadow.is_some() {
+            shadowing::request(self, request);
+        }
+    }
+
+    /// Takes note of what was written.
+    #[inline]
+    fn told(&mut self, bytes: &[u8]) {
+        self.tapping.written(bytes);
+        self.shadowing.written(bytes);
     }
 
     /// Puts `body` in the place of the command of `request`, an OP_MSG, and returns how long the message is then.
@@ -306,7 +321,7 @@ impl Client {
     /// asking for it first costs more than trying. An error shows at the next write, which waits.
     pub fn write_now(&mut self, bytes: &[u8]) -> usize {
         let Ok(written) = self.stream.try_write(bytes) else { return 0 };
-        self.tapping.written(bytes.get(..written).unwrap_or(bytes));
+        self.told(bytes.get(..written).unwrap_or(bytes));
         self.entry.progress();
         written
     }
@@ -323,7 +338,7 @@ impl Client {
             match self.stream.write(bytes).await {
                 Ok(0) | Err(_) => return Err(End::gone()),
                 Ok(n) => {
-                    self.tapping.written(&bytes[..n]);
+                    self.told(&bytes[..n]);
                     bytes = &bytes[n..];
                 }
             }
@@ -341,7 +356,7 @@ impl Client {
                 match Pin::new(&mut self.stream).poll_write(cx, &bytes[written..]) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::gone())),
                     Poll::Ready(Ok(n)) => {
-                        self.tapping.written(&bytes[written..written + n]);
+                        self.told(&bytes[written..written + n]);
                         written += n;
                     }
                     Poll::Pending => return self.poll_timer(cx, until).map(|()| Ok(written)),
@@ -359,7 +374,7 @@ impl Client {
             match self.stream.write(bytes).await {
                 Ok(0) | Err(_) => return Err(End::gone()),
                 Ok(n) => {
-                    self.tapping.written(&bytes[..n]);
+                    self.told(&bytes[..n]);
                     bytes = &bytes[n..];
                     self.slowly_taken += n;
                 }

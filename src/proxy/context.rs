@@ -25,6 +25,7 @@ use crate::config::Limits;
 use crate::consistency::{Floors, Horizon, Tagging};
 use crate::metrics::MemberMetrics;
 use crate::server::Connector;
+use crate::shadow::Shadow;
 use crate::topology::{self, GroupNames, MemberKind, Topology};
 
 /// The pool of a member's connections.
@@ -69,6 +70,8 @@ pub struct Set {
     pub floors: Floors,
     /// What has been told through any torana.
     pub horizon: Arc<Horizon>,
+    /// The second set that a sample of its reads is asked of, if there is one.
+    pub shadow: Option<Arc<Shadow>>,
     /// Its members that are served, each as long as it is.
     pub served: ArcSwap<Vec<Weak<Member>>>,
     /// Keeps the horizon in its register, as long as anyone holds the set: running operations outlive the listeners.

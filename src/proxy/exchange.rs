@@ -68,7 +68,7 @@ pub fn forward_as<'a>(
         client.entry.enter(request.phase());
         match receive(client, &mut server, id, None).await {
             Ok(Arrival::Reply(reply)) => {
-                note_latency(at, &server, request, &reply);
+                client.shadowing.took(note_latency(at, &server, request, &reply));
                 deliver(at, client, server, request, reply, true).await
             }
             Ok(Arrival::ClientGone(partial)) => {
@@ -81,12 +81,13 @@ pub fn forward_as<'a>(
 }
 
 /// Takes note of how long the server took for the first reply.
-fn note_latency(at: &Listener, server: &Checkout, request: &Request, reply: &Reply) {
+fn note_latency(at: &Listener, server: &Checkout, request: &Request, reply: &Reply) -> Duration {
     let took = reply.arrived.saturating_duration_since(server.since());
     if request.route == Route::GetMore && took >= awaiting::SEEN_WAITING {
         awaiting::seen_waiting(at, request, reply);
     }
     at.member.metrics.traffic.server_latency.observe(request.command, took);
+    took
 }
 
 /// The queue that a request stands in.

@@ -36,6 +36,7 @@ pub mod roster;
 mod serve;
 mod session;
 mod set;
+mod shadowing;
 mod stream;
 mod tagged;
 mod tap;

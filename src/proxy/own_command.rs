@@ -1,10 +1,13 @@
 //! Commands that torana sends on its own account over a pooled connection.
 
-use super::context::{Checkout, Shared};
+use bson::oid::ObjectId;
+
+use super::context::{Checkout, Set, Shared};
 use super::reply::{ReplyError, poll_reply};
 use super::stream::fill;
 use crate::command::TransactionId;
-use crate::doc::DocWriter;
+use crate::doc::{DocWriter, find_path};
+use crate::pool::Class;
 use crate::wire::{MsgFlags, OpMsgBuilder};
 
 /// Sends `command` and returns the reply's document. On an error, or cancelled, the connection must be closed.
@@ -23,6 +26,25 @@ pub async fn run(shared: &Shared, server: &mut Checkout, command: &[u8]) -> Resu
     let body = reply.verdict().body.unwrap_or_default().to_vec();
     shared.buffers.give(reply.buffer);
     Ok(body)
+}
+
+/// `settings.replicaSetId` of the set's configuration, if a member tells it: by it a set is told from all others.
+pub async fn replica_set_id(shared: &Shared, set: &Set) -> Option<ObjectId> {
+    let served = set.served.load_full();
+    for member in served.iter().filter_map(std::sync::Weak::upgrade) {
+        let Ok(mut server) = member.pools.common().check_out(Class::Relief, None).await else { continue };
+        let mut command = Vec::with_capacity(64);
+        let mut writer = DocWriter::begin(&mut command);
+        writer.i32(b"replSetGetConfig", 1).string(b"$db", "admin");
+        writer.finish();
+        let Ok(reply) = run(shared, &mut server, &command).await else { continue };
+        server.finish();
+        let id = find_path(&reply, &["config", "settings", "replicaSetId"]);
+        if let Some(id) = id.and_then(|id| id.as_object_id().copied()) {
+            return Some(ObjectId::from_bytes(id));
+        }
+    }
+    None
 }
 
 /// `abortTransaction` for exactly this session and number.

@@ -14,6 +14,7 @@ use super::reaper;
 use super::registry::{Phase, PhaseLimits, Registry};
 use super::request_memory::RequestMemory;
 use super::set::SetRunner;
+use super::shadowing;
 use crate::admin;
 use crate::config::{CaptureConfig, Config, Limits};
 use crate::metrics::{EndReason, Metrics};
@@ -73,6 +74,10 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     readiness.listening();
     if let Some(config) = &config.captures.at_start {
         record(&captures, config).await;
+    }
+    for set in sets.iter().filter(|set| set.shadow.is_some()) {
+        show_queue(&metrics, set);
+        tasks.spawn(shadowing::begin(shared.clone(), set.clone()));
     }
     let summary: Vec<String> = runners.iter().map(SetRunner::summary).collect();
     println!("torana ready: {}", summary.join(" "));
@@ -135,6 +140,16 @@ fn show_memory(metrics: &Arc<Metrics>, shared: &Arc<Shared>) {
     let (shared, shown) = (Arc::downgrade(shared), process.reply_buffer_bytes.clone());
     metrics.fill_by(move || {
         shared.upgrade().inspect(|shared| shown.set(gauge(shared.reply_memory.in_use()))).is_some()
+    });
+}
+
+/// Shows what waits for the second set of `set`.
+fn show_queue(metrics: &Arc<Metrics>, set: &Arc<Set>) {
+    let set = Arc::downgrade(set);
+    metrics.fill_by(move || {
+        let set = set.upgrade();
+        let shadow = set.as_ref().and_then(|set| set.shadow.as_ref());
+        shadow.inspect(|shadow| shadow.show_queue()).is_some()
     });
 }
 

@@ -29,6 +29,7 @@ use crate::consistency::{Floors, Horizon, Tagging};
 use crate::metrics::{EndReason, Metrics};
 use crate::pool::PoolOptions;
 use crate::server::Connector;
+use crate::shadow::Shadow;
 use crate::topology::{
     self, GroupNames, HostPort, PortMap, PortOptions, PortOverride, Topology, TopologyEvent, TopologyOptions,
 };
@@ -89,6 +90,10 @@ impl SetRunner {
     ) -> SetRunner {
         let (topology, events) = Topology::start(topology_options(&config));
         let (tags, horizon, keeper) = shared_with_others(&config, &topology, &metrics);
+        let shadow = config
+            .shadow
+            .clone()
+            .map(|shadow| Shadow::new(&config.name, shadow, metrics.shadow(&config.name)));
         let set = Arc::new(Set {
             name: config.name.clone(),
             transactions: Transactions::default(),
@@ -97,6 +102,7 @@ impl SetRunner {
             tags,
             floors: Floors::counted_in(metrics.collections(&config.name)),
             horizon,
+            shadow,
             served: ArcSwap::default(),
             _keeper: keeper,
         });

@@ -466,6 +466,7 @@ async fn attempt(
         awaiting::seen_waiting(at, &request, &reply);
     }
     at.member.metrics.traffic.server_latency.observe(request.command, took);
+    client.shadowing.took(took);
     // Again, as it may have come before the statement that began the transaction, on another connection.
     if let Some(id) = tagged {
         at.member.set.transactions.touches_tagged(&id);

@@ -13,8 +13,8 @@ const DEPTH_MAX: usize = 220;
 /// What was replaced in a capture.
 #[derive(Debug)]
 pub struct Redaction {
-    /// Secret fields.
-    fields: Listed,
+    /// Secret fields; without them nothing was: it is no capture, but what another set answers now.
+    fields: Option<Listed>,
     /// All values.
     pub values: bool,
 }
@@ -23,7 +23,22 @@ impl Redaction {
     /// That of a capture with this head; of one without, the fields that are secret in every capture.
     pub fn of(head: Option<&Head>) -> Redaction {
         let more = head.map_or(&[][..], |head| &head.redact_fields);
-        Redaction { fields: Listed::new(more), values: head.is_some_and(|head| head.redact == "values") }
+        let values = head.is_some_and(|head| head.redact == "values");
+        Redaction { fields: Some(Listed::new(more)), values }
+    }
+
+    /// None at all.
+    pub fn nothing() -> Redaction {
+        Redaction { fields: None, values: false }
+    }
+
+    /// Whether nothing was replaced.
+    pub fn is_nothing(&self) -> bool {
+        self.fields.is_none()
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        self.fields.as_ref().is_some_and(|fields| fields.has(key))
     }
 
     /// Whether a message names a secret field anywhere.
@@ -34,7 +49,7 @@ impl Redaction {
     fn has_secret(&self, document: &[u8], depth: usize) -> bool {
         elements(document).map_while(Result::ok).any(|element| {
             let inside = |inner| depth < DEPTH_MAX && self.has_secret(inner, depth + 1);
-            self.fields.has(element.key) || element.value.as_document().is_some_and(inside)
+            self.has(element.key) || element.value.as_document().is_some_and(inside)
         })
     }
 
@@ -51,7 +66,7 @@ impl Redaction {
     }
 
     fn copy(&self, document: &[u8], writer: &mut DocWriter<'_>, depth: usize) {
-        let kept = elements(document).map_while(Result::ok).filter(|element| !self.fields.has(element.key));
+        let kept = elements(document).map_while(Result::ok).filter(|element| !self.has(element.key));
         for element in kept {
             match (element.value.kind, element.value.as_document()) {
                 (kind @ (BsonType::Document | BsonType::Array), Some(inner)) if depth < DEPTH_MAX => {
@@ -70,7 +85,7 @@ mod tests {
 
     #[test]
     fn secret_fields_are_left_out_wherever_they_stand() {
-        let redaction = Redaction { fields: Listed::new(&["pin".to_owned()]), values: false };
+        let redaction = Redaction { fields: Some(Listed::new(&["pin".to_owned()])), values: false };
         let plain = |document: Document| {
             let bytes = bson::serialize_to_vec(&document).unwrap();
             bson::deserialize_from_slice::<Document>(&redaction.without_secrets(&bytes)).unwrap()

@@ -129,36 +129,71 @@ fn part(element: Option<Element<'_>>, key: &str, out: &mut impl Sink) {
         out.put(key);
         out.put(" ");
     }
-    // What a sort or a projection says is not a value.
-    let keeps = matches!(key, "sort" | "projection");
+    let keeps = match key {
+        // What a sort or a projection says is not a value.
+        "sort" | "projection" => Keeps::Numbers,
+        _ if element.value.kind == BsonType::Array => Keeps::Paths,
+        _ => Keeps::Nothing,
+    };
     value(&element, keeps, 0, out);
 }
 
-fn value(element: &Element<'_>, keeps: bool, depth: usize, out: &mut impl Sink) {
+/// What is shown of the scalars in a part of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    /// A query: all are values. One may begin with `$`, as a hashed password does.
+    Nothing,
+    /// A pipeline, or an expression: field paths and variables are part of what is asked.
+    Paths,
+    /// A sort or a projection: numbers too.
+    Numbers,
+}
+
+impl Keeps {
+    /// What is shown inside the field `key`.
+    fn inside(self, key: &[u8]) -> Keeps {
+        match key {
+            b"$sort" => Keeps::Numbers,
+            b"$expr" => Keeps::Paths,
+            b"$match" | b"$literal" => Keeps::Nothing,
+            _ => self,
+        }
+    }
+}
+
+fn value(element: &Element<'_>, keeps: Keeps, depth: usize, out: &mut impl Sink) {
     if out.length() > LENGTH_MAX {
         return;
     }
     match (element.value.kind, element.value.as_document()) {
         (_, Some(_)) if depth >= DEPTH_MAX => out.put("…"),
         (BsonType::Document, Some(inner)) => document(inner, keeps, depth, out),
-        (BsonType::Array, Some(inner)) => array(element.key, inner, depth, out),
+        (BsonType::Array, Some(inner)) => array(element.key, inner, keeps, depth, out),
         _ => scalar(element, keeps, out),
     }
 }
 
-fn scalar(element: &Element<'_>, keeps: bool, out: &mut impl Sink) {
+fn scalar(element: &Element<'_>, keeps: Keeps, out: &mut impl Sink) {
     match (element.value.as_str(), element.value.as_i64()) {
-        // A field path, or a variable, of an aggregation: part of what is asked.
-        (Some(text), _) if text.starts_with('$') && text.len() < 64 => out.put(text),
-        (None, Some(number)) if keeps => drop(write!(out, "{number}")),
-        _ if keeps && element.value.kind == BsonType::Boolean => {
+        (Some(text), _) if keeps != Keeps::Nothing && is_path(text) => out.put(text),
+        (None, Some(number)) if keeps == Keeps::Numbers => drop(write!(out, "{number}")),
+        _ if keeps == Keeps::Numbers && element.value.kind == BsonType::Boolean => {
             out.put(if element.value.as_bool() == Some(true) { "1" } else { "0" });
         }
         _ => out.put("?"),
     }
 }
 
-fn document(inner: &[u8], keeps: bool, depth: usize, out: &mut impl Sink) {
+/// Whether `text` is a field path or a variable of an aggregation (`$a.b`, `$$ROOT`), as far as its form tells.
+fn is_path(text: &str) -> bool {
+    let name = text.strip_prefix("$$").or_else(|| text.strip_prefix('$')).unwrap_or_default();
+    let begins = name.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
+    begins
+        && text.len() < 64
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+fn document(inner: &[u8], keeps: Keeps, depth: usize, out: &mut impl Sink) {
     out.put("{");
     for (place, element) in elements(inner).map_while(Result::ok).enumerate() {
         if out.length() > LENGTH_MAX {
@@ -169,13 +204,14 @@ fn document(inner: &[u8], keeps: bool, depth: usize, out: &mut impl Sink) {
         }
         out.put(&String::from_utf8_lossy(element.key));
         out.put(": ");
-        value(&element, keeps || element.key == b"$sort", depth + 1, out);
+        value(&element, keeps.inside(element.key), depth + 1, out);
     }
     out.put("}");
 }
 
 /// Lists of conditions and of stages are shown one by one, lists of values as one.
-fn array(key: &[u8], inner: &[u8], depth: usize, out: &mut impl Sink) {
+fn array(key: &[u8], inner: &[u8], keeps: Keeps, depth: usize, out: &mut impl Sink) {
+    let keeps = if keeps == Keeps::Numbers { Keeps::Paths } else { keeps };
     let is_list_of_values = matches!(key, b"$in" | b"$nin" | b"$all")
         || elements(inner).map_while(Result::ok).all(|element| element.value.as_document().is_none());
     if is_list_of_values {
@@ -187,7 +223,7 @@ fn array(key: &[u8], inner: &[u8], depth: usize, out: &mut impl Sink) {
         if place > 0 {
             out.put(", ");
         }
-        value(&element, false, depth + 1, out);
+        value(&element, keeps, depth + 1, out);
         if out.length() > LENGTH_MAX {
             return;
         }
@@ -230,6 +266,14 @@ mod tests {
             ),
             (doc! { "delete": "c", "deletes": [{ "q": { "a": 1 }, "limit": 1 }] }, "delete app.c {a: ?}"),
             (doc! { "insert": "c", "documents": [{ "a": 1 }] }, "insert app.c"),
+            (
+                doc! { "find": "c", "filter": { "pw": "$2y$10$x", "s": "$x", "$expr": { "$eq": ["$a", "$b"] } } },
+                "find app.c {pw: ?, s: ?, $expr: {$eq: [?]}}",
+            ),
+            (
+                doc! { "aggregate": "c", "pipeline": [{ "$match": { "a": "$x" } }, { "$project": { "b": "$a.b", "c": "$5.99" } }] },
+                "aggregate app.c [{$match: {a: ?}}, {$project: {b: $a.b, c: ?}}]",
+            ),
             (doc! { "getMore": 5i64, "collection": "c" }, "getMore app.c"),
             (doc! { "distinct": "c", "key": "a", "query": { "b": 1 } }, "distinct app.c a {b: ?}"),
         ];
