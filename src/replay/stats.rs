@@ -101,6 +101,12 @@ impl Groups {
         self.by_name.entry(name.to_owned()).or_insert_with(|| Latencies::new(2)).add(measured);
     }
 
+    /// Adds all operations of a group that was counted elsewhere.
+    pub fn merge(&mut self, name: &str, latencies: &Latencies) {
+        let name = if self.by_name.len() < GROUPS_MAX { name } else { OTHER };
+        self.by_name.entry(name.to_owned()).or_insert_with(|| Latencies::new(2)).merge(latencies);
+    }
+
     /// All groups, those with most operations first.
     pub fn sorted(&self) -> Vec<(&str, &Latencies)> {
         let mut groups: Vec<(&str, &Latencies)> =
@@ -111,6 +117,16 @@ impl Groups {
 }
 
 impl Latencies {
+    /// Adds all operations of another group.
+    pub fn merge(&mut self, other: &Latencies) {
+        // Histograms of one range can be added, whatever their digits.
+        let _ = self.sent.add(&other.sent);
+        let _ = self.due.add(&other.due);
+        let _ = self.recorded.add(&other.recorded);
+        self.errors += other.errors;
+        self.different += other.different;
+    }
+
     /// Operations in it.
     pub fn count(&self) -> u64 {
         self.sent.len().max(self.recorded.len()).max(self.errors)
