@@ -6,6 +6,7 @@
 mod capture;
 mod check_config;
 mod descriptors;
+mod outputs;
 mod record;
 mod replay;
 mod serve;
