@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{PERCENTILES, Percentiles, Report, Row};
+use super::{PERCENTILES, Percentiles, Report, Row, WorkloadInfo};
 
 /// Without repeated runs, a change below this share is not called one: runs on a quiet machine differ by so much.
 const NOISE_UNKNOWN: f64 = 0.10;
@@ -66,6 +66,9 @@ pub fn text(before: &[&Report], now: &[&Report]) -> String {
     };
     let _ = writeln!(out, "before    {}, {} runs", target(old), before.len());
     let _ = writeln!(out, "now       {}, {} runs", target(new), now.len());
+    if !is_same_work(old, new) {
+        out.push_str("The workloads are not the same: changes may be theirs, and not the target's\n");
+    }
     if before.len() + now.len() <= 2 {
         let _ = writeln!(
             out,
@@ -98,6 +101,15 @@ pub fn text(before: &[&Report], now: &[&Report]) -> String {
         }
     }
     out
+}
+
+/// Whether what was made up is the same on both sides, wherever its file was.
+fn is_same_work(old: &Report, new: &Report) -> bool {
+    let of = |report: &Report| {
+        let workload = report.workload.clone();
+        workload.map(|workload| (WorkloadInfo { path: String::new(), ..workload }, report.speed.clone()))
+    };
+    of(old) == of(new)
 }
 
 /// A table of a report.

@@ -33,6 +33,9 @@ pub struct Report {
     pub torana: String,
     /// What was replayed.
     pub capture: CaptureInfo,
+    /// What was run instead, by `torana bench`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadInfo>,
     /// Against what; `None` for a dry run.
     pub target: Option<TargetInfo>,
     /// The speed that was asked for.
@@ -89,6 +92,23 @@ pub struct CaptureInfo {
     pub damaged_blocks: u64,
     /// Records in them, as far as is known.
     pub damaged_records: u64,
+}
+
+/// A workload.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadInfo {
+    /// Its file.
+    pub path: String,
+    /// The database that it works on.
+    pub database: String,
+    /// What its operations were drawn from.
+    pub seed: u64,
+    /// Documents that operations choose from.
+    pub documents: u64,
+    /// How they choose.
+    pub keys: String,
+    /// Each operation with its share.
+    pub mix: Vec<String>,
 }
 
 /// A target.
@@ -214,6 +234,8 @@ fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
 pub struct Circumstances {
     /// What was replayed.
     pub capture: CaptureInfo,
+    /// What was run instead.
+    pub workload: Option<WorkloadInfo>,
     /// Against what.
     pub target: Option<TargetInfo>,
     /// The speed.
@@ -249,11 +271,12 @@ impl Report {
             due: curve(&overall.due),
             recorded: curve(&overall.recorded),
         };
-        let Circumstances { capture, target, speed, ended, whole, notes } = circumstances;
+        let Circumstances { capture, workload, target, speed, ended, whole, notes } = circumstances;
         Report {
             format: FORMAT,
             torana: env!("CARGO_PKG_VERSION").to_owned(),
             capture,
+            workload,
             target,
             speed,
             ended,
