@@ -29,6 +29,7 @@ pub use capture::{
     Replies, Sample, SampleError, WordError,
 };
 pub use error::{ConfigError, Problem};
+pub(crate) use error::{Place, Problems, did_you_mean};
 pub use limits::{Limits, MonitorLimits, PoolLimits};
 pub use tags::{Level, Pattern, Tag, TagError};
 pub use units::{Size, Span, UnitError, show_duration, show_size};
