@@ -197,6 +197,8 @@ fn nothing_is_lost_that_was_there_before() {
 #[test]
 fn each_of_repeated_runs_has_the_same_data() {
     let bench = Bench::start();
+    let inserts = || number(&bench.counters().0, "insert");
+    let before = inserts();
     let (report, output) = bench.run(WORKLOAD, &["--repeat", "3"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(report["repeats"].as_array().unwrap().len(), 2);
@@ -207,6 +209,7 @@ fn each_of_repeated_runs_has_the_same_data() {
             "{run:#}"
         );
     }
+    assert!(inserts() - before >= 3 * 3000, "loaded anew");
     assert!(bench.collections().is_empty());
 }
 

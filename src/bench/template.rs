@@ -293,18 +293,6 @@ mod tests {
     }
 
     #[test]
-    fn to_write_a_template_takes_no_memory_once_its_buffers_have_grown() {
-        let (template, mut draws, mut out) = (all_kinds(), draws(1), Vec::with_capacity(4096));
-        template.write(&mut draws, &mut out);
-        let before = (out.capacity(), draws.open.capacity());
-        for _ in 0..1000 {
-            out.clear();
-            template.write(&mut draws, &mut out);
-        }
-        assert_eq!((out.capacity(), draws.open.capacity()), before);
-    }
-
-    #[test]
     fn a_range_of_all_numbers_is_one() {
         let mut template = Template::default();
         template.open();
@@ -319,7 +307,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn documents_have_their_size(min in 60usize..3000, more in 0usize..3000, seed: u64) {
+        fn documents_have_their_size(min in 60usize..3000, more in prop_oneof![Just(0), 0usize..3000], seed: u64) {
             let mut template = Template::default();
             template.open();
             template.key(BsonType::Int64, "_id");
