@@ -191,6 +191,9 @@ fn nothing_is_lost_that_was_there_before() {
         "{report:#}"
     );
     assert!(report["notes"].to_string().contains("app.scores was there before"), "{report:#}");
+    assert!(!report["notes"].to_string().contains("$key may find none"), "{report:#}");
+    let (report, _) = bench.run(&WORKLOAD.replace("documents = 3000", "documents = 9000"), &["--no-load"]);
+    assert!(report["notes"].to_string().contains("and not 9000: $key may find none"), "{report:#}");
     assert!(bench.count("scores") > 2500);
 }
 
@@ -232,5 +235,23 @@ fn ctrl_c_ends_a_run_with_its_report_and_without_its_data() {
         (report["whole"].as_bool(), report["scorecard"]["complete"].as_bool()),
         (Some(false), Some(true))
     );
+    assert!(bench.collections().is_empty());
+}
+
+#[test]
+fn ctrl_c_ends_a_load_and_leaves_nothing_of_it() {
+    let bench = Bench::start();
+    let workload = WORKLOAD.replace("documents = 3000", "documents = 100_000_000");
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_torana"));
+    let arguments = bench.arguments(&workload, &[]);
+    let mut process = Process::start(&program, &arguments, bench.folder.path(), "bench");
+    support::wait_until("some documents", Duration::from_secs(30), || {
+        number(&bench.counters().0, "insert") > 5000
+    });
+    process.signal(rustix::process::Signal::INT);
+    let status = process.wait(Duration::from_secs(20)).expect("an end");
+    assert!(!status.success());
+    let error = process.stderr();
+    assert!(error.contains("app.scores could not be loaded: it was stopped; dropped app.scores"), "{error}");
     assert!(bench.collections().is_empty());
 }

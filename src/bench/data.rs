@@ -153,6 +153,17 @@ impl<'w> Data<'w> {
         Ok(next)
     }
 
+    /// What `$key` will not find, in words: documents that the file speaks of and that are not there.
+    pub fn missing(&self) -> Option<String> {
+        let load = self.workload.load.as_ref().filter(|_| self.allowed.no_load)?;
+        let reply = self.run(doc! { "count": &load.collection }).ok()?;
+        let there = u64::try_from(number(reply.get("n")?)?).ok()?;
+        (there < load.documents).then(|| {
+            let namespace = self.namespace(&load.collection);
+            format!("{namespace} had {there} documents, and not {}: $key may find none", load.documents)
+        })
+    }
+
     /// Drops what this run made, unless it is to be kept; says in words what was dropped and what is left.
     pub fn clean_up(&mut self) -> Vec<String> {
         let mut said = Vec::new();

@@ -83,6 +83,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, B
     let (_, address) = *target.members.first().ok_or_else(|| TargetError::NoPrimary(String::new()))?;
     let bench = Bench { options, address, interrupted };
     let mut data = bench.prepare()?;
+    let missing = data.missing();
     let reports = bench.measure_repeatedly(&target, &mut data);
     let left = data.clean_up();
     let mut reports = match reports {
@@ -91,7 +92,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, B
     };
     let mut report = reports.next().unwrap_or_default();
     report.repeats = reports.collect();
-    report.notes.extend(left);
+    report.notes.extend(missing.into_iter().chain(left));
     Ok(report)
 }
 

@@ -114,6 +114,24 @@ fn what_a_pipeline_writes_into_is_known() {
 }
 
 #[test]
+fn field_paths_pass_where_mongodb_has_them() {
+    let (_, command) =
+        one("find = { \"$expr\" = { \"$gt\" = [\"$a\", \"$$CURRENT.key\"] } }\nprojection = { b = \"$c\" }");
+    let wanted = doc! { "find": "scores", "filter": { "$expr": { "$gt": ["$a", "$$CURRENT.key"] } },
+    "projection": { "b": "$c" }, "$db": "app" };
+    assert_eq!(command, wanted);
+    let (_, command) = one("update = { q = {}, u = [{ \"$set\" = { a = \"$b\" } }] }");
+    assert_eq!(
+        command.get_array("updates").unwrap()[0],
+        doc! { "q": {}, "u": [{ "$set": { "a": "$b" } }] }.into()
+    );
+    assert!(wrong(&with("find = { a = \"$b\" }")).contains("no placeholder \"$b\""));
+    assert!(
+        wrong(&with("update = { q = {}, u = { \"$set\" = { a = \"$b\" } } }")).contains("no placeholder")
+    );
+}
+
+#[test]
 fn what_could_do_harm_is_refused() {
     for (text, wanted) in [
         ("command = { dropDatabase = 1 }", "reaches beyond"),
@@ -123,6 +141,8 @@ fn what_could_do_harm_is_refused() {
         ("find = {}\ntailable = true", "no end to measure"),
         ("aggregate = [{ \"$changeStream\" = {} }]", "no end to measure"),
         ("insert = {}\ncollection = \"$choice:a,b\"", "must be written out"),
+        ("insert = {}\ncollection = \"system.views\"", "the server's own"),
+        ("aggregate = [{ \"$out\" = \"system.views\" }]", "the server's own"),
     ] {
         let error = wrong(&with(text));
         assert!(error.contains(wanted) && error.starts_with("w.toml:"), "{text}: {error}");

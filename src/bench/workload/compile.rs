@@ -109,11 +109,11 @@ fn raw(key: &str, value: Bson, template: &mut Template) {
 }
 
 impl Scope<'_> {
-    /// Inside the value of this key: an expression, a pipeline, or an update that is one, has field paths.
+    /// Inside the value of this key: an expression, a pipeline, a projection, or an update that is a pipeline has field paths.
     fn inside(self, key: &str, node: &Node) -> Self {
         let is_list = matches!(node.value, Tree::List(_));
         let begins = match key {
-            "pipeline" | "$expr" | "let" => true,
+            "pipeline" | "$expr" | "let" | "projection" | "fields" => true,
             "u" | "update" => is_list,
             _ => false,
         };

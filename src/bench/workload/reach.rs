@@ -54,6 +54,10 @@ pub(super) fn of(command: &[Field], database: &str, problems: &mut Problems<'_>)
     if let Some(into) = pipeline.map(|pipeline| out_of(pipeline, database, problems)) {
         writes = into?.or(writes);
     }
+    if writes.as_ref().is_some_and(|into| into.starts_with("system.")) {
+        problems.add(&first.node.place(), "collections whose names begin with system. are the server's own");
+        return None;
+    }
     Some(Reach { collection, writes })
 }
 
