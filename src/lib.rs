@@ -63,7 +63,7 @@
 //! | [`proxy`] | all of the above put together | |
 //! | [`capture`] | traffic in files: their format, what is secret, the thread that writes | sockets, members |
 //! | [`replay`] | captured traffic played against a target, measured and compared | the proxy |
-//! | [`bench`] | load made up by a workload file, sent and measured as a replay is | the proxy |
+//! | [`bench`](mod@bench) | load made up by a workload file, sent and measured as a replay is | the proxy |
 //! | [`metrics`], [`admin`] | families resolved once; `/metrics`, `/healthz`, `/readyz`, `/capture` | sockets of clients |
 //!
 //! Arrows point one way: `wire` and `doc` import nothing of ours, `proxy` imports everything, `cli` only starts it.

@@ -33,6 +33,10 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// Finds alone, which need nothing on the server.
 fn finds(run: &str) -> String {
     format!(
@@ -82,6 +86,7 @@ fn in_an_open_loop_a_stall_is_felt_by_all_who_would_have_come() {
     let own = report["own_lag"]["at"][2].as_f64().unwrap();
     let behind = report["behind"]["at"][2].as_f64().unwrap();
     assert!(own < 50.0 && behind > 400.0, "late by {own} on its own, by {behind} at all");
+    assert!(stdout(&output).contains("from sent (and below it from due)"), "{}", stdout(&output));
 }
 
 #[test]
@@ -91,6 +96,7 @@ fn in_a_closed_loop_nobody_comes_while_the_server_stalls() {
     assert!(output.status.success(), "{}", stderr(&output));
     check_card(&report);
     assert_eq!(report["overall"]["due"]["count"], 0);
+    assert!(!stdout(&output).contains("below it"), "{}", stdout(&output));
     assert!(p90(&report).0 < 100.0, "{report:#}");
     assert!(report["overall"]["sent"]["max"].as_f64().unwrap() > 800.0);
 }
@@ -220,14 +226,14 @@ fn two_runs_are_compared_and_another_workload_is_no_basis() {
     });
     let compare = ["--repeat", "3", "--compare", old.to_str().unwrap()];
     let (_, output) = bench(&run, &server.uri(), &compare);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = stdout(&output);
     let compared = text.split("Compared:").nth(1).unwrap_or_else(|| panic!("{text}"));
     let all = compared.lines().skip_while(|line| *line != "all").nth(1).unwrap();
     assert!(all.split("P70").next().unwrap().ends_with("%)*    "), "{compared}");
     assert!(!compared.contains("not the same"), "{compared}");
     let other = finds("operations = 30\nclients = 1").replace("1..9", "1..8").replace("find =", "count =");
     let (_, output) = bench(&other, &server.uri(), &compare);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("The workloads are not the same"));
+    assert!(stdout(&output).contains("The workloads are not the same"));
 }
 
 #[test]
@@ -236,14 +242,14 @@ fn a_dry_run_sends_nothing_and_the_example_is_a_workload() {
     let example = String::from_utf8(example.stdout).unwrap();
     let (_, output) = bench(&example, "", &["--dry-run"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = stdout(&output);
     for wanted in ["Loads 20000 documents into torana_bench.scores", "\"find\": \"scores\"", "\"_id\": 20000"]
     {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
     let (_, again) = bench(&example, "", &["--dry-run"]);
     let ids = |output: &Output| {
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = stdout(output);
         text.lines().filter(|line| line.contains("\"find\"")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(ids(&output), ids(&again));

@@ -38,7 +38,7 @@ pub fn html(report: &Report) -> String {
     for (title, rows) in
         [("command", &report.commands), ("collection", &report.collections), ("query shape", &report.shapes)]
     {
-        table(title, rows, report.workload.is_some(), &mut out);
+        table(title, rows, report, &mut out);
     }
     if report.workload.is_none() {
         differences(report, &mut out);
@@ -237,19 +237,18 @@ fn cells(percentiles: &Percentiles) -> String {
     format!("<td>{}</td>{}<td>{}</td>", percentiles.count, values.concat(), millis(percentiles.max))
 }
 
-fn table(title: &str, rows: &[Row], is_made_up: bool, out: &mut String) {
+fn table(title: &str, rows: &[Row], report: &Report, out: &mut String) {
     if rows.is_empty() {
         return;
     }
-    // What was made up was never recorded.
-    let below = if is_made_up { "from due, in an open loop" } else { "as recorded" };
+    let below = report.below();
+    let and_below = below.map_or(String::new(), |(what, _)| format!("; below, the same operations {what}"));
     let _ = write!(
         out,
-        "<h2>By {title}</h2><p class=dim>Milliseconds from sent; below, the same operations {below}.</p><table>{}",
+        "<h2>By {title}</h2><p class=dim>Milliseconds from sent{and_below}.</p><table>{}",
         header(title)
     );
     for row in rows {
-        let second = if is_made_up { &row.due } else { &row.recorded };
         let mut remarks = Vec::new();
         if row.errors > 0 {
             remarks.push(format!("{} errors", row.errors));
@@ -259,12 +258,15 @@ fn table(title: &str, rows: &[Row], is_made_up: bool, out: &mut String) {
         }
         let _ = write!(
             out,
-            "<tr class=new><td>{}</td>{}<td class=bad>{}</td></tr><tr class=old><td></td>{}<td></td></tr>",
+            "<tr class={}><td>{}</td>{}<td class=bad>{}</td></tr>",
+            if below.is_some() { "new" } else { "only" },
             escape(&row.name),
             cells(&row.sent),
-            remarks.join(", "),
-            cells(second)
+            remarks.join(", ")
         );
+        if let Some((_, second)) = below {
+            let _ = write!(out, "<tr class=old><td></td>{}<td></td></tr>", cells(second(row)));
+        }
     }
     out.push_str("</table>");
 }

@@ -298,6 +298,15 @@ impl Report {
         }
     }
 
+    /// What tables show below the latency from sent, if they show anything. What was made up was never recorded.
+    fn below(&self) -> Option<(&'static str, fn(&Row) -> &Percentiles)> {
+        match (&self.workload, self.overall.due.count) {
+            (None, _) => Some(("as recorded", |row| &row.recorded)),
+            (Some(_), 0) => None,
+            (Some(_), _) => Some(("from due", |row| &row.due)),
+        }
+    }
+
     /// This run and its repetitions.
     pub fn runs(&self) -> Vec<&Report> {
         std::iter::once(self).chain(&self.repeats).collect()

@@ -96,22 +96,23 @@ fn latencies(report: &Report, out: &mut String) {
     for (title, rows) in
         [("command", &report.commands), ("collection", &report.collections), ("query shape", &report.shapes)]
     {
-        table(title, rows, report.workload.is_some(), out);
+        table(title, rows, report, out);
     }
 }
 
-fn table(title: &str, rows: &[Row], is_made_up: bool, out: &mut String) {
+fn table(title: &str, rows: &[Row], report: &Report, out: &mut String) {
     if rows.is_empty() {
         return;
     }
-    // What was made up was never recorded.
-    let below = if is_made_up { "from due, in an open loop" } else { "as recorded" };
-    let _ = writeln!(out, "\nBy {title}, from sent (and below it {below})");
+    let below = report.below();
+    let and_below = below.map_or(String::new(), |(what, _)| format!(" (and below it {what})"));
+    let _ = writeln!(out, "\nBy {title}, from sent{and_below}");
     for row in rows.iter().take(ROWS_MAX) {
         line(&row.name, &row.sent, out);
-        // In a dry run there is nothing else.
-        let second = if is_made_up { &row.due } else { &row.recorded };
-        line(if row.sent.count > 0 { "" } else { &row.name }, second, out);
+        if let Some((_, second)) = below {
+            // In a dry run there is nothing else.
+            line(if row.sent.count > 0 { "" } else { &row.name }, second(row), out);
+        }
         if row.errors + row.different > 0 {
             let _ = writeln!(out, "    {} errors, {} answers that differ", row.errors, row.different);
         }
