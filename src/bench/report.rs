@@ -84,6 +84,10 @@ fn ending(workload: &Workload, ended: &Ended) -> String {
 
 fn notes(workload: &Workload, figures: &Figures) -> Vec<String> {
     let mut notes = Vec::new();
+    if figures.connected < workload.run.clients {
+        let all = workload.run.clients;
+        notes.push(format!("only {} of {all} clients had a connection when it began", figures.connected));
+    }
     let first = workload.operations.iter().zip(&figures.kinds).zip(&figures.first_errors);
     for ((operation, latencies), error) in first {
         if let Some(error) = error {

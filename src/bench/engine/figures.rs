@@ -32,6 +32,8 @@ pub struct Figures {
     pub first_sent: Option<u64>,
     /// Batches that were read beyond the first of each cursor.
     pub further_batches: u64,
+    /// Clients that had a connection when it began.
+    pub connected: usize,
     is_paced: bool,
 }
 
@@ -49,6 +51,7 @@ impl Figures {
             last: 0,
             first_sent: None,
             further_batches: 0,
+            connected: 0,
             is_paced,
         }
     }

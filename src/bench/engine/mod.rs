@@ -143,7 +143,12 @@ impl<'s> Engine<'s> {
             if self.ended.is_some() && self.in_flight == 0 {
                 break;
             }
-            self.take_events(self.wait_until())?;
+            let events = self.poller.wait(self.wait_until())?;
+            for index in 0..events {
+                self.take_event(index);
+                // Who is free now must not wait for all the others' answers to be looked into.
+                self.send_due();
+            }
         }
         self.figures.further_batches = self.clients.iter().map(|client| client.batches).sum();
         Ok((self.figures, self.ended.map_or(Ended::Whole, |(ended, _)| ended)))
@@ -160,8 +165,10 @@ impl<'s> Engine<'s> {
             }
             self.connect_some(now);
             self.give_up_late(now);
-            self.take_events(Duration::from_millis(1))?;
+            let events = self.poller.wait(Duration::from_millis(1))?;
+            (0..events).for_each(|index| self.take_event(index));
         }
+        self.figures.connected = self.open;
         Ok(())
     }
 
@@ -174,14 +181,10 @@ impl<'s> Engine<'s> {
         }
     }
 
-    fn take_events(&mut self, wait: Duration) -> io::Result<()> {
-        let events = self.poller.wait(wait)?;
-        for index in 0..events {
-            if let Some(event) = self.poller.event(index) {
-                self.on_event(event);
-            }
+    fn take_event(&mut self, index: usize) {
+        if let Some(event) = self.poller.event(index) {
+            self.on_event(event);
         }
-        Ok(())
     }
 
     /// Nanoseconds since the run began.
@@ -238,15 +241,17 @@ impl<'s> Engine<'s> {
     /// Until when there is nothing to do but what the sockets tell.
     fn wait_until(&self) -> Duration {
         let now = self.now();
-        let mut until = self.next_sweep;
-        if self.ended.is_none() && !self.is_all_sent() && !self.free.is_empty() {
-            let next = match self.settings.pace {
-                Some(pace) => Some(pace.due(self.number)),
-                None => self.joining.more_than(self.in_flight),
-            };
-            until = until.min(next.unwrap_or(u64::MAX)).min(self.time_limit());
+        let sweep = Duration::from_nanos(self.next_sweep.saturating_sub(now));
+        if self.ended.is_some() || self.is_all_sent() || self.free.is_empty() {
+            // Whole milliseconds are one system call less, and nothing has its time here.
+            return Duration::from_millis(sweep.as_millis() as u64 + 1);
         }
-        Duration::from_nanos(until.saturating_sub(now))
+        let next = match self.settings.pace {
+            Some(pace) => Some(pace.due(self.number)),
+            None => self.joining.more_than(self.in_flight),
+        };
+        let next = next.unwrap_or(u64::MAX).min(self.time_limit());
+        Duration::from_nanos(next.saturating_sub(now)).min(sweep)
     }
 
     fn look_at_clock(&mut self, show: &mut dyn FnMut(&Figures)) {
