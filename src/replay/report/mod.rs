@@ -248,6 +248,9 @@ pub struct Circumstances {
     pub notes: Vec<String>,
 }
 
+/// What a table shows below the latency from sent: what it is, and where a row has it.
+type Below = (&'static str, fn(&Row) -> &Percentiles);
+
 impl Report {
     /// Of what the judge knows; its scorecard is already that of the whole replay.
     pub fn new(mut judged: Judged, circumstances: Circumstances) -> Report {
@@ -299,7 +302,7 @@ impl Report {
     }
 
     /// What tables show below the latency from sent, if they show anything. What was made up was never recorded.
-    fn below(&self) -> Option<(&'static str, fn(&Row) -> &Percentiles)> {
+    fn below(&self) -> Option<Below> {
         match (&self.workload, self.overall.due.count) {
             (None, _) => Some(("as recorded", |row| &row.recorded)),
             (Some(_), 0) => None,
