@@ -66,6 +66,7 @@
 //! | [`capture`] | traffic in files: their format, what is secret, the thread that writes | sockets, members |
 //! | [`replay`] | captured traffic played against a target, measured and compared | the proxy |
 //! | [`shadow`] | a sample of reads asked of a second set, and its answers compared | clients |
+//! | [`bench`](mod@bench) | load made up by a workload file, sent and measured as a replay is | the proxy |
 //! | [`metrics`], [`admin`] | families resolved once; `/metrics`, `/healthz`, `/readyz`, `/capture` | sockets of clients |
 //!
 //! Arrows point one way: `wire` and `doc` import nothing of ours, `proxy` imports everything, `cli` only starts it.
@@ -89,6 +90,7 @@
 //! `tests/horizon_model`. `deploy/test` runs them all, `deploy/soak NAME` the long ones, `deploy/bench` the benchmarks.
 
 pub mod admin;
+pub mod bench;
 pub mod capture;
 pub mod cli;
 pub mod command;

@@ -21,6 +21,19 @@ pub(super) fn raise_limit() -> u64 {
     now.unwrap_or(UNLIMITED)
 }
 
+/// Descriptors of a load test that are not for connections to its target.
+const KEPT: u64 = 100;
+
+/// As many of `wanted` connections as there is room for, at least one; says so if these are fewer.
+pub(super) fn room_for(wanted: usize) -> usize {
+    let room = raise_limit().saturating_sub(KEPT).max(1);
+    let granted = wanted.clamp(1, usize::try_from(room).unwrap_or(usize::MAX));
+    if granted < wanted {
+        eprintln!("the descriptor limit leaves room for {granted} connections, not {wanted}");
+    }
+    granted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

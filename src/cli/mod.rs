@@ -3,9 +3,11 @@
 //! Called by `main` alone. A subcommand that fails says why on standard error and ends with status 1; arguments that
 //! cannot be understood end with status 2.
 
+mod bench;
 mod capture;
 mod check_config;
 mod descriptors;
+mod outputs;
 mod record;
 mod replay;
 mod serve;
@@ -42,6 +44,7 @@ enum Command {
     Serve(Box<serve::Arguments>),
     CheckConfig(check_config::Arguments),
     Replay(Box<replay::Arguments>),
+    Bench(Box<bench::Arguments>),
     Tag(tags::TagArguments),
     Tags(tags::TagsArguments),
     Record(Box<record::Arguments>),
@@ -54,6 +57,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Tag(arguments) => tags::run_tag(&arguments),
         Command::Tags(arguments) => tags::run_tags(&arguments),
         Command::Record(arguments) => record::run(&arguments),

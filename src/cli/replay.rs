@@ -1,22 +1,15 @@
 //! `torana replay`: captured traffic as a load test.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 
 use super::descriptors;
-use crate::config::{ConnectionString, Span, UriError};
+use super::outputs::{self, Before, Outputs};
+use crate::config::Span;
 use crate::replay::plan::Rules;
-use crate::replay::report::{html, text};
 use crate::replay::{Filter, Options, Report, Speed, run as play};
-
-/// Descriptors that are not for connections to the target.
-const DESCRIPTORS_KEPT: u64 = 100;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -98,17 +91,10 @@ pub(super) struct Arguments {
 /// Replays, prints the report, writes its files.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let to = match &arguments.to {
-        Some(uri) if !arguments.dry_run => Some(connection_string("--to", uri)?),
+        Some(uri) if !arguments.dry_run => Some(outputs::connection_string("--to", uri)?),
         _ => None,
     };
-    let room = descriptors::raise_limit().saturating_sub(DESCRIPTORS_KEPT).max(1);
-    let concurrency = arguments.concurrency.clamp(1, usize::try_from(room).unwrap_or(usize::MAX));
-    if concurrency < arguments.concurrency {
-        eprintln!(
-            "the descriptor limit leaves room for {concurrency} connections, not {}",
-            arguments.concurrency
-        );
-    }
+    let concurrency = descriptors::room_for(arguments.concurrency);
     let options = Options {
         capture: arguments.capture.clone(),
         to,
@@ -120,38 +106,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         same_set: arguments.same_set,
         quiet: arguments.quiet,
     };
-    // Read before anything is played: a wrong file must not be found out afterwards.
     let before = arguments.compare.as_deref().map(Before::of).transpose()?;
-    let files = [arguments.json.as_deref(), arguments.html.as_deref()];
-    files.into_iter().flatten().try_for_each(check_writable)?;
-    let report = play_all(&options, before, arguments.repeat)?;
-    print!("{}", text(&report));
-    write(arguments.json.as_deref(), || report.json())?;
-    write(arguments.html.as_deref(), || html(&report))?;
-    check(&report)
-}
-
-/// What a replay is compared with.
-enum Before {
-    /// It was played earlier.
-    Report(Box<Report>),
-    /// It is played against in turn.
-    Target(ConnectionString),
-}
-
-impl Before {
-    fn of(argument: &str) -> anyhow::Result<Before> {
-        match argument.starts_with("mongodb://") || argument.starts_with("mongodb+srv://") {
-            true => connection_string("--compare", argument).map(Before::Target),
-            false => read_report(Path::new(argument)).map(|report| Before::Report(Box::new(report))),
-        }
-    }
+    let outputs = Outputs::open(&arguments.json, &arguments.html)?;
+    outputs.give(&play_all(&options, before, arguments.repeat)?)
 }
 
 /// Plays so often, against both targets in turn if there are two: what else the machine does is shared by both then.
 fn play_all(options: &Options, before: Option<Before>, times: u32) -> anyhow::Result<Report> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    stop_on_ctrl_c(interrupted.clone());
+    let interrupted = outputs::stop_on_ctrl_c();
     let (earlier, other) = match before {
         Some(Before::Report(report)) => (Some(*report), None),
         Some(Before::Target(uri)) => (None, Some(Options { to: Some(uri), ..options.clone() })),
@@ -181,61 +143,4 @@ fn joined(runs: Vec<Report>) -> Option<Report> {
     let mut first = runs.next()?;
     first.repeats = runs.collect();
     Some(first)
-}
-
-fn read_report(path: &Path) -> anyhow::Result<Report> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    Report::from_json(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
-}
-
-/// What makes a replay end with an error, after its report.
-fn check(report: &Report) -> anyhow::Result<()> {
-    anyhow::ensure!(report.scorecard.complete, "the scorecard does not add up: this is a defect of torana's");
-    anyhow::ensure!(!report.ended.contains("could not be reached"), "{}", report.ended);
-    Ok(())
-}
-
-fn connection_string(option: &str, uri: &str) -> anyhow::Result<ConnectionString> {
-    let parsed = ConnectionString::parse(uri);
-    parsed.map_err(|error: UriError| anyhow::anyhow!("{option}: {error}"))
-}
-
-fn write(path: Option<&Path>, content: impl FnOnce() -> String) -> anyhow::Result<()> {
-    if let Some(path) = path {
-        // It has answers of the target's in it.
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
-        let written = file.and_then(|mut file| file.write_all(content().as_bytes()));
-        written.with_context(|| path.display().to_string())?;
-    }
-    Ok(())
-}
-
-/// What cannot be written is better found out before an hour of replay than after it.
-fn check_writable(path: &Path) -> anyhow::Result<()> {
-    let was_there = path.exists();
-    let file = std::fs::File::options().append(true).create(true).mode(0o600).open(path);
-    file.with_context(|| path.display().to_string())?;
-    // A replay that is refused leaves nothing behind.
-    if !was_there {
-        let _ = std::fs::remove_file(path);
-    }
-    Ok(())
-}
-
-/// The first Ctrl-C ends the replay with its report, the second at once.
-fn stop_on_ctrl_c(stop: Arc<AtomicBool>) {
-    let wait = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            tokio::signal::ctrl_c().await?;
-            stop.store(true, Ordering::Relaxed);
-            tokio::signal::ctrl_c().await
-        })
-    };
-    std::thread::spawn(move || {
-        let waited: std::io::Result<()> = wait();
-        if waited.is_ok() {
-            std::process::exit(130);
-        }
-    });
 }

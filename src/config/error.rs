@@ -41,7 +41,7 @@ impl fmt::Display for Problem {
 
 /// Where something was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Bytes of the file.
     At(Range<usize>),
     /// The file as a whole.
@@ -51,7 +51,7 @@ pub(super) enum Place {
 }
 
 /// Collects what is wrong, so that one run names all of it.
-pub(super) struct Problems<'a> {
+pub(crate) struct Problems<'a> {
     file: &'a str,
     text: &'a str,
     /// With the line, to sort by.
@@ -97,7 +97,7 @@ impl<'a> Problems<'a> {
 }
 
 /// What the user may have meant by `word`: the nearest of `candidates`, if any is near.
-pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
     let distance = |candidate: &str| strsim::damerau_levenshtein(&word, &candidate.to_ascii_lowercase());
     let nearest = candidates.into_iter().map(|candidate| (distance(candidate), candidate)).min()?;

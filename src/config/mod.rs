@@ -30,6 +30,7 @@ pub use capture::{
     Replies, Sample, SampleError, WordError,
 };
 pub use error::{ConfigError, Problem};
+pub(crate) use error::{Place, Problems, did_you_mean};
 pub use limits::{Limits, MonitorLimits, PoolLimits};
 pub use shadow::{LogRate, LogRateError, SHADOWED, ShadowConfig, ShadowLimits};
 pub use tags::{Level, Pattern, Tag, TagError};

@@ -485,7 +485,7 @@ mod tests {
         assert_eq!(verdict(limited.clone(), &one, &other, whole), unsorted);
         // The document that both have differs; fewer than the limit; by _id; in order; all of them.
         let changed = batch(&[(2, 9), (3, 3)], 0);
-        let sorted = doc! { "find": "b", "limit": 2, "sort": { "y": 1 }, "$db": "a" };
+        let sorted = doc! { "find": "b", "limit": 2, "sort": { "x": 1 }, "$db": "a" };
         let by_id = doc! { "find": "b", "filter": { "_id": 1 }, "limit": 1, "$db": "a" };
         let all = doc! { "find": "b", "$db": "a" };
         for (command, one, other) in [

@@ -1,6 +1,7 @@
 //! A socket to the target: bytes out, whole messages in. Never blocks, and holds no buffer while nothing is half sent or
 //! half received.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -24,11 +25,11 @@ pub struct Link {
 
 /// What a read found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Received {
+pub enum Received<'s> {
     /// Nothing, or not yet a whole message.
     Nothing,
-    /// A message. There may be more.
-    Message(Vec<u8>),
+    /// A message, where it was read or, if it came in parts, on its own. There may be more.
+    Message(Cow<'s, [u8]>),
     /// The peer has closed.
     Closed,
 }
@@ -94,7 +95,7 @@ impl Link {
 
     /// Reads once, into `scratch`, and gives the message that is whole then. A server sends one reply at a time here: bytes
     /// behind one are an error of the protocol.
-    pub fn receive(&mut self, scratch: &mut [u8]) -> io::Result<Received> {
+    pub fn receive<'s>(&mut self, scratch: &'s mut [u8]) -> io::Result<Received<'s>> {
         let read = match self.stream.read(scratch) {
             Ok(0) => return Ok(Received::Closed),
             Ok(read) => read,
@@ -103,11 +104,11 @@ impl Link {
         };
         let fresh = scratch.get(..read).unwrap_or_default();
         if self.partial.is_empty() && whole(fresh)? {
-            return Ok(Received::Message(fresh.to_vec()));
+            return Ok(Received::Message(Cow::Borrowed(fresh)));
         }
         self.partial.extend_from_slice(fresh);
         match whole(&self.partial)? {
-            true => Ok(Received::Message(std::mem::take(&mut self.partial))),
+            true => Ok(Received::Message(Cow::Owned(std::mem::take(&mut self.partial)))),
             false => Ok(Received::Nothing),
         }
     }

@@ -28,7 +28,7 @@ pub mod plan;
 pub mod planner;
 pub mod player;
 pub mod poller;
-mod progress;
+pub mod progress;
 pub mod races;
 pub mod recent;
 pub mod redacted;

@@ -141,7 +141,8 @@ fn writes_into<'a>(view: &View<'a>) -> Option<&'a [u8]> {
     find(place, "db")?.value.as_string_bytes()
 }
 
-fn is_administrative(name: &[u8]) -> bool {
+/// Whether a command changes the server itself, its users, or what others do on it.
+pub(crate) fn is_administrative(name: &[u8]) -> bool {
     // Old drivers send some names in lower case, and servers take few of them so.
     ADMINISTRATIVE.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }

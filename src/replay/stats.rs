@@ -100,6 +100,14 @@ impl Groups {
         }
     }
 
+    /// Adds all operations of a group that was counted elsewhere.
+    pub fn merge(&mut self, name: &str, latencies: &Latencies) {
+        let place = self.place(name);
+        if let Some(group) = self.groups.get_mut(place) {
+            group.merge(latencies);
+        }
+    }
+
     /// The place of the group called `name`.
     pub fn place(&mut self, name: &str) -> usize {
         if let Some(place) = self.places.get(name) {
@@ -124,6 +132,16 @@ impl Groups {
 }
 
 impl Latencies {
+    /// Adds all operations of another group.
+    pub fn merge(&mut self, other: &Latencies) {
+        // Histograms of one range can be added, whatever their digits.
+        let _ = self.sent.add(&other.sent);
+        let _ = self.due.add(&other.due);
+        let _ = self.recorded.add(&other.recorded);
+        self.errors += other.errors;
+        self.different += other.different;
+    }
+
     /// Operations in it.
     pub fn count(&self) -> u64 {
         self.sent.len().max(self.recorded.len()).max(self.errors)

@@ -198,7 +198,7 @@ fn more_of(address: SocketAddr, timeout: Duration) -> (Option<ObjectId>, String)
 }
 
 /// Runs one command on a connection of its own.
-fn run(address: SocketAddr, timeout: Duration, command: &Document) -> io::Result<Document> {
+pub(crate) fn run(address: SocketAddr, timeout: Duration, command: &Document) -> io::Result<Document> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
@@ -214,7 +214,8 @@ fn run(address: SocketAddr, timeout: Duration, command: &Document) -> io::Result
     decode::document(msg.body).map_err(io::Error::other)
 }
 
-fn is_ok(reply: &Document) -> bool {
+/// Whether a reply says that all went well, write errors aside.
+pub(crate) fn is_ok(reply: &Document) -> bool {
     reply.get("ok").is_some_and(|ok| ok.as_f64() == Some(1.0) || ok.as_i32() == Some(1))
 }
 

@@ -57,9 +57,13 @@ impl Player {
         match link.receive(&mut self.scratch) {
             Ok(Received::Nothing) => {}
             Ok(Received::Message(message)) if connection.state == State::Greeting => {
+                let message = message.into_owned();
                 self.on_greeting(slot, connection, &message);
             }
-            Ok(Received::Message(message)) => self.on_reply(slot, connection, message),
+            Ok(Received::Message(message)) => {
+                let message = message.into_owned();
+                self.on_reply(slot, connection, message);
+            }
             Ok(Received::Closed) | Err(_) => self.ended_by_target(slot, connection),
         }
     }

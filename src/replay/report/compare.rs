@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::text::millis;
-use super::{PERCENTILES, Percentiles, Report, Row, TargetInfo};
+use super::{PERCENTILES, Percentiles, Report, Row, TargetInfo, WorkloadInfo};
 use crate::replay::judge::Difference;
 
 /// Without repeated runs, a change below this share is not called one: runs on a quiet machine differ by so much.
@@ -79,6 +79,9 @@ pub struct Comparison {
     pub now: Option<TargetInfo>,
     /// How often.
     pub now_runs: usize,
+    /// Whether both sides played the same, as far as is known: of what was made up, that its workloads are the same.
+    #[serde(default)]
+    pub is_same_work: bool,
     /// Operations a second of the first run of each side.
     pub rates: [f64; 2],
     /// All operations, then by command, collection and query shape.
@@ -147,6 +150,7 @@ impl Comparison {
             before_runs: before.len(),
             now: new.target.clone(),
             now_runs: now.len(),
+            is_same_work: is_same_work(old, new),
             rates: [old.rate, new.rate],
             groups,
             differences: new.answers.differences.iter().filter(is_new).cloned().collect(),
@@ -179,6 +183,15 @@ const TABLES: [(&str, RowsOf); 3] = [
     ("collection", |report| &report.collections),
     (SHAPE, |report| &report.shapes),
 ];
+
+/// Whether what was made up is the same on both sides, wherever its file was.
+fn is_same_work(old: &Report, new: &Report) -> bool {
+    let of = |report: &Report| {
+        let workload = report.workload.clone();
+        workload.map(|workload| (WorkloadInfo { path: String::new(), ..workload }, report.speed.clone()))
+    };
+    of(old) == of(new)
+}
 
 /// A table of a report.
 type RowsOf = fn(&Report) -> &[Row];
@@ -229,6 +242,9 @@ pub fn text(comparison: &Comparison) -> String {
     if !comparison.is_repeated() {
         let noise = NOISE_UNKNOWN * 100.0;
         let _ = writeln!(out, "Runs were not repeated: changes below {noise:.0} % are taken for noise");
+    }
+    if !comparison.is_same_work {
+        out.push_str("The workloads are not the same: changes may be theirs, and not the target's\n");
     }
     let [old, new] = comparison.rates;
     let _ = writeln!(out, "operations a second {old:.0} -> {new:.0}");

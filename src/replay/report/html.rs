@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::chart::{Series, chart, quantile_place};
 use super::text::millis;
-use super::{PERCENTILES, Percentiles, Report, Row, TimelineInfo};
+use super::{PERCENTILES, Percentiles, Report, Row, TimelineInfo, WorkloadInfo};
 use crate::replay::judge::Difference;
 
 mod comparison;
@@ -27,8 +27,11 @@ details{border:1px solid var(--line);border-radius:8px;padding:.5rem .8rem;margi
 /// The report as a page.
 pub fn html(report: &Report) -> String {
     let mut out = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><title>torana replay: {}</title><style>{STYLE}</style>",
-        escape(&report.capture.set)
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><title>{}</title><style>{STYLE}</style>",
+        match &report.workload {
+            Some(workload) => format!("torana bench: {}", escape(&workload.path)),
+            None => format!("torana replay: {}", escape(&report.capture.set)),
+        }
     );
     head(report, &mut out);
     tiles(report, &mut out);
@@ -41,14 +44,48 @@ pub fn html(report: &Report) -> String {
     for (title, rows) in
         [("command", &report.commands), ("collection", &report.collections), ("query shape", &report.shapes)]
     {
-        table(title, rows, &mut out);
+        table(title, rows, report, &mut out);
     }
-    differences(report, &mut out);
+    if report.workload.is_none() {
+        differences(report, &mut out);
+    }
     out.push_str("</html>\n");
     out
 }
 
 fn head(report: &Report, out: &mut String) {
+    match &report.workload {
+        Some(workload) => workload_head(report, workload, out),
+        None => capture_head(report, out),
+    }
+    let class = if report.whole { "good" } else { "bad" };
+    let _ = write!(out, "<p class={class}>{}</p>", escape(&report.ended));
+    for note in &report.notes {
+        let _ = write!(out, "<p class=dim>{}</p>", escape(note));
+    }
+}
+
+fn workload_head(report: &Report, workload: &WorkloadInfo, out: &mut String) {
+    let target = report.target.as_ref();
+    let _ = write!(
+        out,
+        "<h1>Run of {}</h1><p>{} documents in <b>{}</b>, keys {}, seed {}; {} against <b>{}</b> (MongoDB {}).</p><ul>",
+        escape(&workload.path),
+        workload.documents,
+        escape(&workload.database),
+        escape(&workload.keys),
+        workload.seed,
+        escape(&report.speed),
+        escape(&target.map(|target| target.members.join(", ")).unwrap_or_default()),
+        escape(target.map(|target| target.version.as_str()).unwrap_or_default())
+    );
+    for line in &workload.mix {
+        let _ = write!(out, "<li>{}</li>", escape(line));
+    }
+    out.push_str("</ul>");
+}
+
+fn capture_head(report: &Report, out: &mut String) {
     let capture = &report.capture;
     let _ = write!(
         out,
@@ -67,11 +104,6 @@ fn head(report: &Report, out: &mut String) {
             None => "looked through without a target: nothing was sent".to_owned(),
         }
     );
-    let class = if report.whole { "good" } else { "bad" };
-    let _ = write!(out, "<p class={class}>{}</p>", escape(&report.ended));
-    for note in &report.notes {
-        let _ = write!(out, "<p class=dim>{}</p>", escape(note));
-    }
 }
 
 fn tiles(report: &Report, out: &mut String) {
@@ -79,17 +111,24 @@ fn tiles(report: &Report, out: &mut String) {
     let (sent, recorded) = (&report.overall.sent, &report.overall.recorded);
     let [p50, _, _, _, p99, _] = sent.at;
     let [old50, _, _, _, old99, _] = recorded.at;
+    let is_made_up = report.workload.is_some();
+    let recorded = |name: &str, old: f64| match is_made_up {
+        true => name.to_owned(),
+        false => format!("{name} (recorded {} ms)", millis(old)),
+    };
     let mut all = vec![
         (format!("{:.0}/s", report.rate), "", "operations a second".to_owned()),
-        (format!("{} ms", millis(p50)), "", format!("P50 (recorded {} ms)", millis(old50))),
-        (format!("{} ms", millis(p99)), "", format!("P99 (recorded {} ms)", millis(old99))),
+        (format!("{} ms", millis(p50)), "", recorded("P50", old50)),
+        (format!("{} ms", millis(p99)), "", recorded("P99", old99)),
         (format!("{} ms", millis(sent.max)), "", "longest".to_owned()),
     ];
     let errors = report.overall.errors;
     all.push((errors.to_string(), if errors > 0 { "bad" } else { "good" }, "errors and failures".to_owned()));
     let class = if answers.different > 0 { "bad" } else { "good" };
     let compared = answers.equal + answers.equal_facts + answers.different;
-    all.push((answers.different.to_string(), class, format!("answers differ, of {compared} compared")));
+    if !is_made_up {
+        all.push((answers.different.to_string(), class, format!("answers differ, of {compared} compared")));
+    }
     let tiles: Vec<String> = all
         .into_iter()
         .map(|(value, class, label)| {
@@ -102,9 +141,10 @@ fn tiles(report: &Report, out: &mut String) {
 fn scorecard(report: &Report, out: &mut String) {
     let card = &report.scorecard;
     let (class, equals) = if card.complete { ("good", "=") } else { ("bad", "is not") };
+    let whole = if report.workload.is_some() { "made up" } else { "captured" };
     let _ = write!(
         out,
-        "<h2>Scorecard</h2><p class={class}>{} sent + {} skipped + {} failed + {} unmatched {equals} {} captured</p><table>",
+        "<h2>Scorecard</h2><p class={class}>{} sent + {} skipped + {} failed + {} unmatched {equals} {} {whole}</p><table>",
         card.sent, card.skipped, card.failed, card.unmatched, card.captured
     );
     let lines = card.skipped_by_reason.iter().map(|line| ("skipped", line));
@@ -133,7 +173,9 @@ fn charts(report: &Report, out: &mut String) {
             points: curve(&curves.due),
         });
     }
-    series.push(Series { name: "as recorded", class: "c", points: curve(&curves.recorded) });
+    if report.workload.is_none() {
+        series.push(Series { name: "as recorded", class: "c", points: curve(&curves.recorded) });
+    }
     let marks = [("0", 0.0), ("P90", 0.9), ("P99", 0.99), ("P99.9", 0.999), ("P99.99", 0.9999)];
     let marks = marks.map(|(label, quantile)| (quantile_place(quantile), label.to_owned()));
     out.push_str("<h2>Latency</h2>");
@@ -201,13 +243,15 @@ fn cells(percentiles: &Percentiles) -> String {
     format!("<td>{}</td>{}<td>{}</td>", percentiles.count, values.concat(), millis(percentiles.max))
 }
 
-fn table(title: &str, rows: &[Row], out: &mut String) {
+fn table(title: &str, rows: &[Row], report: &Report, out: &mut String) {
     if rows.is_empty() {
         return;
     }
+    let below = report.below();
+    let and_below = below.map_or(String::new(), |(what, _)| format!("; below, the same operations {what}"));
     let _ = write!(
         out,
-        "<h2>By {title}</h2><p class=dim>Milliseconds from sent; below, the same operations as recorded.</p><table>{}",
+        "<h2>By {title}</h2><p class=dim>Milliseconds from sent{and_below}.</p><table>{}",
         header(title)
     );
     for row in rows {
@@ -220,12 +264,15 @@ fn table(title: &str, rows: &[Row], out: &mut String) {
         }
         let _ = write!(
             out,
-            "<tr class=new><td>{}</td>{}<td class=bad>{}</td></tr><tr class=old><td></td>{}<td></td></tr>",
+            "<tr class={}><td>{}</td>{}<td class=bad>{}</td></tr>",
+            if below.is_some() { "new" } else { "only" },
             escape(&row.name),
             cells(&row.sent),
-            remarks.join(", "),
-            cells(&row.recorded)
+            remarks.join(", ")
         );
+        if let Some((_, second)) = below {
+            let _ = write!(out, "<tr class=old><td></td>{}<td></td></tr>", cells(second(row)));
+        }
     }
     out.push_str("</table>");
 }

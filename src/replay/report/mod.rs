@@ -34,6 +34,9 @@ pub struct Report {
     pub torana: String,
     /// What was replayed.
     pub capture: CaptureInfo,
+    /// What was run instead, by `torana bench`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadInfo>,
     /// Against what; `None` for a dry run.
     pub target: Option<TargetInfo>,
     /// The speed that was asked for.
@@ -93,6 +96,23 @@ pub struct CaptureInfo {
     pub damaged_blocks: u64,
     /// Records in them, as far as is known.
     pub damaged_records: u64,
+}
+
+/// A workload.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadInfo {
+    /// Its file.
+    pub path: String,
+    /// The database that it works on.
+    pub database: String,
+    /// What its operations were drawn from.
+    pub seed: u64,
+    /// Documents that operations choose from.
+    pub documents: u64,
+    /// How they choose.
+    pub keys: String,
+    /// Each operation with its share.
+    pub mix: Vec<String>,
 }
 
 /// A target.
@@ -218,6 +238,8 @@ fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
 pub struct Circumstances {
     /// What was replayed.
     pub capture: CaptureInfo,
+    /// What was run instead.
+    pub workload: Option<WorkloadInfo>,
     /// Against what.
     pub target: Option<TargetInfo>,
     /// The speed.
@@ -229,6 +251,9 @@ pub struct Circumstances {
     /// What the reader should know.
     pub notes: Vec<String>,
 }
+
+/// What a table shows below the latency from sent: what it is, and where a row has it.
+type Below = (&'static str, fn(&Row) -> &Percentiles);
 
 impl Report {
     /// Of what the judge knows; its scorecard is already that of the whole replay.
@@ -253,11 +278,12 @@ impl Report {
             due: curve(&overall.due),
             recorded: curve(&overall.recorded),
         };
-        let Circumstances { capture, target, speed, ended, whole, notes } = circumstances;
+        let Circumstances { capture, workload, target, speed, ended, whole, notes } = circumstances;
         Report {
             format: FORMAT,
             torana: env!("CARGO_PKG_VERSION").to_owned(),
             capture,
+            workload,
             target,
             speed,
             ended,
@@ -283,6 +309,15 @@ impl Report {
     /// Puts it beside runs of before.
     pub fn compare_with(&mut self, before: &Report) {
         self.comparison = Some(Comparison::of(&before.runs(), &self.runs()));
+    }
+
+    /// What tables show below the latency from sent, if they show anything. What was made up was never recorded.
+    fn below(&self) -> Option<Below> {
+        match (&self.workload, self.overall.due.count) {
+            (None, _) => Some(("as recorded", |row| &row.recorded)),
+            (Some(_), 0) => None,
+            (Some(_), _) => Some(("from due", |row| &row.due)),
+        }
     }
 
     /// This run and its repetitions.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{PERCENTILES, Percentiles, Report, Row, compare};
+use super::{PERCENTILES, Percentiles, Report, Row, WorkloadInfo, compare};
 use crate::replay::judge::Difference;
 
 /// Lines of a table; the files have all of them.
@@ -44,13 +44,19 @@ fn printable(text: &str) -> String {
 
 fn head(report: &Report, out: &mut String) {
     let capture = &report.capture;
-    let _ = writeln!(out, "Capture   {} ({}, {:.1} s)", capture.path, capture.set, capture.seconds);
+    match &report.workload {
+        Some(workload) => workload_head(workload, out),
+        None => {
+            let _ = writeln!(out, "Capture   {} ({}, {:.1} s)", capture.path, capture.set, capture.seconds);
+        }
+    }
     match &report.target {
         Some(target) => {
             let _ = writeln!(out, "Target    {} (MongoDB {})", target.members.join(", "), target.version);
+            let what = if report.workload.is_some() { "Run      " } else { "Replay    speed" };
             let _ = writeln!(
                 out,
-                "Replay    speed {}, {:.1} s, {:.0} operations a second; {}",
+                "{what} {}, {:.1} s, {:.0} operations a second; {}",
                 report.speed, report.seconds, report.rate, report.ended
             );
         }
@@ -65,12 +71,21 @@ fn head(report: &Report, out: &mut String) {
     }
 }
 
+fn workload_head(workload: &WorkloadInfo, out: &mut String) {
+    let WorkloadInfo { path, database, documents, keys, seed, mix } = workload;
+    let _ = writeln!(out, "Workload  {path} ({database}, {documents} documents, keys {keys}, seed {seed})");
+    for line in mix {
+        let _ = writeln!(out, "          {line}");
+    }
+}
+
 fn scorecard(report: &Report, out: &mut String) {
     let card = &report.scorecard;
+    let whole = if report.workload.is_some() { "made up" } else { "captured" };
     let equals = if card.complete { "=" } else { "IS NOT" };
     let _ = writeln!(
         out,
-        "\nScorecard {} sent + {} skipped + {} failed + {} unmatched {equals} {} captured",
+        "\nScorecard {} sent + {} skipped + {} failed + {} unmatched {equals} {} {whole}",
         card.sent, card.skipped, card.failed, card.unmatched, card.captured
     );
     let lines = card.skipped_by_reason.iter().map(|line| ("skipped", line));
@@ -97,19 +112,23 @@ fn latencies(report: &Report, out: &mut String) {
     for (title, rows) in
         [("command", &report.commands), ("collection", &report.collections), ("query shape", &report.shapes)]
     {
-        table(title, rows, out);
+        table(title, rows, report, out);
     }
 }
 
-fn table(title: &str, rows: &[Row], out: &mut String) {
+fn table(title: &str, rows: &[Row], report: &Report, out: &mut String) {
     if rows.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\nBy {title}, from sent (and below it as recorded)");
+    let below = report.below();
+    let and_below = below.map_or(String::new(), |(what, _)| format!(" (and below it {what})"));
+    let _ = writeln!(out, "\nBy {title}, from sent{and_below}");
     for row in rows.iter().take(ROWS_MAX) {
         line(&row.name, &row.sent, out);
-        // In a dry run there is nothing else.
-        line(if row.sent.count > 0 { "" } else { &row.name }, &row.recorded, out);
+        if let Some((_, second)) = below {
+            // In a dry run there is nothing else.
+            line(if row.sent.count > 0 { "" } else { &row.name }, second(row), out);
+        }
         if row.errors + row.different > 0 {
             let _ = writeln!(out, "    {} errors, {} answers that differ", row.errors, row.different);
         }

@@ -24,6 +24,11 @@ pub(super) fn section(comparison: &Comparison, out: &mut String) {
         target(&comparison.now),
         comparison.now_runs
     );
+    if !comparison.is_same_work {
+        out.push_str(
+            "<p class=bad>The workloads are not the same: changes may be theirs, and not the target's.</p>",
+        );
+    }
     if !comparison.is_repeated() {
         out.push_str("<p class=dim>Runs were not repeated: small changes are taken for noise.</p>");
     }
