@@ -10,6 +10,7 @@ use std::process::Command;
 use bson::{Document, doc};
 use support::message::bytes_of;
 use support::scratch::Scratch;
+use support::sniffer::Sniffer;
 use support::traffic::Traffic;
 use support::{Member, RawClient, ReplicaSet, Section};
 use torana::capture::folder;
@@ -163,6 +164,50 @@ fn what_mongoreplay_recorded_is_played_with_the_same_answers() {
         run(&["capture", "import", "--out", nowhere.to_str().unwrap(), other.to_str().unwrap()]);
     assert!(!succeeded && complaint.contains("is none of: a playback file"), "{complaint}");
     assert!(!nowhere.exists());
+}
+
+#[test]
+fn packets_of_real_connections_are_played_with_the_same_answers() {
+    let (origin, target) = (set("rs0"), set("rs1"));
+    restore(&origin);
+    restore(&target);
+    let address = origin.host(0);
+    let port = address.rsplit_once(':').unwrap().1;
+    let sniffer = Sniffer::of(port.parse().unwrap());
+    let mut traffic = Traffic::default();
+    talk(&mut traffic, &address);
+    // The set's own connections to itself are not the traffic's.
+    let requests = traffic.passed.len() / 2;
+    let built = traffic.pcap();
+    traffic.close();
+    let (bytes, is_real) = sniffer.map_or((built, false), |sniffer| (sniffer.pcap(), true));
+    let folder = Scratch::new("import");
+    let file = written(&folder, "monday.pcap", &bytes);
+    let capture = folder.path().join("capture");
+    let said = import(&capture, &[&file], &["--port", port, "--replies", "whole"]);
+    assert!(said.contains(&format!("{requests} requests and {requests} replies on 2 connections")), "{said}");
+    assert!(!said.contains("dropped where"), "{said}");
+    assert!(!holds(&raw(&capture), SECRET) && holds(&bytes, SECRET));
+    let (_, info, _) = run(&["capture", "info", capture.to_str().unwrap()]);
+    assert!(!is_real || info.contains("connections: 2 opened, 2 closed, 0 lost"), "{info}");
+    check_played(&capture, &target, &data(&origin), requests);
+
+    // Of another port there is nothing, and that is an error which names the port that it could be.
+    let nowhere = folder.path().join("nowhere");
+    let (succeeded, _, complaint) =
+        run(&["capture", "import", "--out", nowhere.to_str().unwrap(), file.to_str().unwrap()]);
+    assert!(!succeeded && complaint.starts_with("no MongoDB traffic found: "), "{complaint}");
+    assert!(complaint.contains(&format!("the busiest other port is {port}")), "{complaint}");
+    assert!(!nowhere.exists());
+
+    // A file that was cut off is kept as far as it goes, and that is told.
+    let cut = written(&folder, "cut.pcap", &bytes[..bytes.len() * 2 / 3]);
+    let part = folder.path().join("part");
+    let arguments = ["capture", "import", "--port", port, "--out", part.to_str().unwrap()];
+    let (succeeded, said, complaint) = run(&[&arguments[..], &[cut.to_str().unwrap()]].concat());
+    assert!(succeeded && said.contains("requests and"), "{said}{complaint}");
+    assert!(complaint.starts_with("damage: ") && complaint.contains("ends in the middle"), "{complaint}");
+    assert!(run(&["capture", "info", part.to_str().unwrap()]).1.contains("no damage"));
 }
 
 /// What is in `system.profile`, as mongodump writes it.

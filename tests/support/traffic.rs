@@ -72,6 +72,29 @@ impl Traffic {
         }
     }
 
+    /// As packets, for those who may not look at real ones: each message in segments of at most a kilobyte.
+    pub fn pcap(&self) -> Vec<u8> {
+        let mut file: Vec<u8> = [0xa1b2_3c4du32, 4 << 16 | 2, 0, 0, 262_144, 101]
+            .into_iter()
+            .flat_map(u32::to_le_bytes)
+            .collect();
+        let mut next = vec![[1u32; 2]; self.clients.len()];
+        for one in &self.passed {
+            let (_, client, server) = &self.clients[one.connection];
+            let (from, to) = if one.is_request { (client, server) } else { (server, client) };
+            for chunk in one.bytes.chunks(1024) {
+                let sequence = &mut next[one.connection][usize::from(one.is_request)];
+                let packet = packet(from, to, *sequence, chunk);
+                *sequence += chunk.len() as u32;
+                let length = packet.len() as u32;
+                let time = [(one.time / 1_000_000_000) as u32, (one.time % 1_000_000_000) as u32];
+                file.extend([time[0], time[1], length, length].into_iter().flat_map(u32::to_le_bytes));
+                file.extend(packet);
+            }
+        }
+        file
+    }
+
     /// As `mongoreplay record` writes it down.
     pub fn playback(&self) -> Vec<u8> {
         let mut file = bytes_of(&doc! { "playbackfileversion": 1, "driveropsfiltered": false });
@@ -89,4 +112,18 @@ impl Traffic {
         }
         file
     }
+}
+
+/// A TCP segment in an IPv4 packet.
+fn packet(from: &str, to: &str, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let [from, to] = [from, to].map(|end| end.parse::<std::net::SocketAddrV4>().expect("an address"));
+    let mut packet = vec![0x45, 0];
+    packet.extend((40 + payload.len() as u16).to_be_bytes());
+    packet.extend([0, 1, 0x40, 0, 64, 6, 0, 0]);
+    packet.extend(from.ip().octets().into_iter().chain(to.ip().octets()));
+    packet.extend(from.port().to_be_bytes().into_iter().chain(to.port().to_be_bytes()));
+    packet.extend(sequence.to_be_bytes());
+    packet.extend([0, 0, 0, 1, 5 << 4, 16, 1, 0, 0, 0, 0, 0]);
+    packet.extend(payload);
+    packet
 }

@@ -89,10 +89,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(compressor in 0u8..5, at in 0usize..200, with in any::<u8>()) {
+        fn no_bytes_make_it_panic(compressor in 0u8..5, at in 0usize..200, with in any::<u8>(), cut in 0usize..600) {
             let mut compressed = packed(&message(), compressor);
             let at = at % compressed.len();
             compressed[at] = with;
+            let _ = unpack(&compressed);
+            compressed.truncate(cut);
             let _ = unpack(&compressed);
         }
     }

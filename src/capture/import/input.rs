@@ -120,6 +120,11 @@ impl Input {
         }
     }
 
+    /// Its first bytes.
+    pub fn front(&self) -> &[u8] {
+        self.front.get_ref()
+    }
+
     /// Whether its documents are JSON, and not BSON.
     pub fn is_json(&self) -> bool {
         is_json(self.front.get_ref())

@@ -3,6 +3,7 @@
 //! | what | read by | becomes messages by |
 //! |---|---|---|
 //! | playback files of mongoreplay | `playback.rs` | `playback.rs` |
+//! | packet captures | `packets.rs`, `segment.rs` | `half.rs` (the bytes of a direction), `framer.rs`, `flows.rs` |
 //! | documents of the profiler and of flashback | `profile.rs` | `profile_op.rs`, in `profile.rs`'s order |
 //!
 //! All of them end at the same place: [`taker::Taker`] numbers requests, finds the request of each reply, and puts records
@@ -15,11 +16,17 @@
 
 mod compressed;
 pub mod error;
+pub mod flows;
+pub mod framer;
+pub mod half;
 pub mod input;
 pub mod merge;
+pub mod packets;
+pub mod pcap;
 pub mod playback;
 pub mod profile;
 pub mod profile_op;
+pub mod segment;
 pub mod taker;
 pub mod tally;
 pub mod tape;
@@ -30,6 +37,7 @@ use std::time::Duration;
 pub use error::ImportError;
 pub use input::Format;
 use input::{Cut, Input};
+use packets::Packets;
 use playback::Playback;
 use profile::Profile;
 use taker::Taker;
@@ -55,6 +63,8 @@ pub struct Options {
     pub out: PathBuf,
     /// Their format, if it is not to be found out.
     pub from: Option<Format>,
+    /// The servers' ports, in packet captures.
+    pub ports: Vec<u16>,
     /// What is kept of replies.
     pub replies: Replies,
     /// What is replaced.
@@ -86,7 +96,7 @@ pub struct Summary {
 pub fn run(options: &Options) -> Result<Summary, ImportError> {
     let (format, inputs) = open(options)?;
     let mut taker = Taker::new(DiskTape::new(recorder_options(options, format))?);
-    let taken = import(format, inputs, &mut taker);
+    let taken = import(format, inputs, &options.ports, &mut taker);
     let length = Duration::from_nanos(taker.length());
     let Taker { tape, tally, requests, replies, connections, .. } = taker;
     let written = tape.finish();
@@ -102,6 +112,7 @@ pub fn run(options: &Options) -> Result<Summary, ImportError> {
 pub fn import<T: Tape>(
     format: Format,
     inputs: Vec<(String, Input)>,
+    ports: &[u16],
     taker: &mut Taker<T>,
 ) -> Result<(), ImportError> {
     match format {
@@ -113,7 +124,11 @@ pub fn import<T: Tape>(
             let files = readable(inputs, &mut taker.tally, |input| Ok(Profile::new(input)));
             profile::import(files, taker)
         }
-        Format::Pcap => Ok(()),
+        Format::Pcap => {
+            let files = readable(inputs, &mut taker.tally, Packets::new);
+            taker.tally.busiest_port = pcap::import(files, ports, taker)?;
+            Ok(())
+        }
     }
 }
 
@@ -174,7 +189,8 @@ fn recorder_options(options: &Options, format: Format) -> recorder::Options {
 /// What there was instead.
 fn in_words(tally: &Tally) -> String {
     let skipped = tally.counts().map(|(why, count)| format!("{count} {}", why.words()));
-    let all: Vec<String> = tally.damage.iter().cloned().chain(skipped).collect();
+    let busiest = tally.busiest_port.map(|port| format!("the busiest other port is {port}"));
+    let all: Vec<String> = tally.damage.iter().cloned().chain(skipped).chain(busiest).collect();
     if all.is_empty() { String::new() } else { format!(": {}", all.join("; ")) }
 }
 

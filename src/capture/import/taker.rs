@@ -32,6 +32,8 @@ pub struct Connection {
     next: u32,
     current: Option<Current>,
     last: u64,
+    /// The rest of it is not taken.
+    is_lost: bool,
     hello_of: Option<Box<str>>,
 }
 
@@ -101,6 +103,9 @@ impl<T: Tape> Taker<T> {
         side: Side,
         message: &[u8],
     ) -> Result<(), ImportError> {
+        if connection.is_lost {
+            return Ok(());
+        }
         let Some(header) = self.header(message) else { return Ok(()) };
         if header.opcode != Opcode::Compressed {
             return self.plain(connection, ends, time, side, header, message);
@@ -173,6 +178,7 @@ impl<T: Tape> Taker<T> {
         message: &[u8],
     ) -> Result<(), ImportError> {
         if message.len() > MESSAGE_MAX {
+            self.tally.skip(Skip::LongRequest);
             return self.lose(connection, time, LostWhy::TooLong);
         }
         let asked = Asked::of(message);
@@ -228,24 +234,18 @@ impl<T: Tape> Taker<T> {
     ) -> Result<(), ImportError> {
         match connection.number {
             0 => Ok(()),
+            _ if connection.is_lost => Ok(()),
             _ => self.put(connection, Policy::Open, Kind::Closed(in_order), time, 0),
         }
     }
 
-    /// The rest of the connection is not taken. Counted by its reason.
+    /// The rest of the connection is not taken, for a reason that is counted elsewhere.
     pub fn lose(&mut self, connection: &mut Connection, time: i64, why: LostWhy) -> Result<(), ImportError> {
-        if why == LostWhy::TooLong {
-            self.tally.skip(Skip::LongRequest);
+        connection.current = None;
+        match std::mem::replace(&mut connection.is_lost, true) || connection.number == 0 {
+            true => Ok(()),
+            false => self.put(connection, Policy::Open, Kind::Lost(why as u8), time, 0),
         }
-        match connection.number {
-            0 => Ok(()),
-            _ => self.put(connection, Policy::Open, Kind::Lost(why as u8), time, 0),
-        }
-    }
-
-    /// Whether the connection has answers to wait for.
-    pub fn is_open(connection: &Connection) -> bool {
-        connection.number != 0
     }
 
     fn open(

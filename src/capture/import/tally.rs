@@ -98,6 +98,8 @@ pub struct Tally {
     counts: BTreeMap<Skip, u64>,
     /// Where sources end early, or are damaged.
     pub damage: Vec<String>,
+    /// The port that most packets of other ports were of.
+    pub busiest_port: Option<u16>,
 }
 
 impl Tally {

@@ -11,13 +11,17 @@ Examples:
   What mongoreplay recorded (gzipped or not):
     torana capture import monday.playback --out /var/tmp/monday
 
+  What tcpdump recorded, on all packets' whole length, of servers on two ports:
+    tcpdump -i any -s 0 -w monday.pcap 'tcp port 27017 or tcp port 27018'
+    torana capture import monday.pcap --port 27017 --port 27018 --out /var/tmp/monday
+
   What a profiler has seen (`db.setProfilingLevel(2)`, then mongodump of system.profile), of several databases:
     torana capture import dump/app/system.profile.bson dump/log/system.profile.bson --out /var/tmp/monday
 
 Then `torana capture info DIR` and `torana replay DIR --dry-run` tell what is in it. Passwords, tokens and logins do not come
 into the capture, as in one that `torana record` makes. What is not taken is counted by its reason.";
 
-/// Make a capture of what another tool recorded: mongoreplay, the profiler or flashback
+/// Make a capture of what another tool recorded: mongoreplay, tcpdump, the profiler, flashback
 ///
 /// The format is told by looking at the files, which may be gzipped. Several files are taken as one, by their times.
 #[derive(Debug, clap::Args)]
@@ -31,9 +35,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// What the files are, if it is not to be found out: mongoreplay or profiler
+    /// What the files are, if it is not to be found out: mongoreplay, pcap or profiler
     #[arg(long, value_name = "FORMAT")]
     from: Option<Format>,
+
+    /// The port of the servers, in a packet capture. May be given several times
+    #[arg(long, value_name = "PORT", default_value = "27017")]
+    port: Vec<u16>,
 
     /// What is kept of replies: none, digests or whole
     #[arg(long, value_name = "WHAT", default_value = "digests")]
@@ -54,6 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         files: arguments.files.clone(),
         out: arguments.out.clone(),
         from: arguments.from,
+        ports: arguments.port.clone(),
         replies: arguments.replies,
         redact: arguments.redact,
         redact_fields: arguments.redact_field.clone(),

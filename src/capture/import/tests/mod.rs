@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod hostile;
+mod packets;
+mod pcap;
 mod playback;
 mod profile;
 
@@ -49,7 +51,7 @@ pub fn imported(format: Format, sources: &[&[u8]]) -> Imported {
     };
     let inputs = sources.iter().enumerate().map(named).collect();
     let mut taker = Taker::new(List::default());
-    let error = import(format, inputs, &mut taker).err();
+    let error = import(format, inputs, &[27017], &mut taker).err();
     Imported { taker, error }
 }
 

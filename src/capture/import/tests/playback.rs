@@ -119,7 +119,7 @@ fn legacy_messages_are_taken_and_shortened_replies_as_their_facts() {
     let document = bytes(&doc! { "_id": 1 });
     let mut answer = ((36 + 3 * document.len()) as i32).to_le_bytes().to_vec();
     for number in [5, 8, 1, 8] {
-        answer.extend((number as i32).to_le_bytes());
+        answer.extend(i32::to_le_bytes(number));
     }
     answer.extend(55i64.to_le_bytes());
     answer.extend([0, 0, 0, 0, 3, 0, 0, 0]);
