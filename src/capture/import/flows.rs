@@ -116,14 +116,7 @@ impl Flows {
             *self.others.entry(segment.from.port().min(segment.to.port())).or_default() += 1;
             return Ok(());
         };
-        let opens = segment.syn && !segment.ack;
-        let is_another = match self.flows.get_mut(&key) {
-            // Its own beginning, said again, is no other connection.
-            Some(Flow::Open(open)) => opens && open.directions[0].half.begin(segment.sequence),
-            Some(Flow::Ended(_)) => opens,
-            None => false,
-        };
-        if is_another {
+        if self.opens_another(&key, segment) {
             self.end(key, time, false, taker)?;
             self.flows.remove(&key);
         }
@@ -150,6 +143,17 @@ impl Flows {
         match is_over || segment.rst {
             true => self.end(key, time, from == 0 && !segment.rst, taker),
             false => Ok(()),
+        }
+    }
+
+    /// Whether a segment opens another connection between the ends of one that is known.
+    fn opens_another(&mut self, key: &Key, segment: &Segment<'_>) -> bool {
+        let opens = segment.syn && !segment.ack;
+        match self.flows.get_mut(key) {
+            // Its own beginning, said again, is no other connection.
+            Some(Flow::Open(open)) => opens && open.directions[0].half.begin(segment.sequence),
+            Some(Flow::Ended(_)) => opens,
+            None => false,
         }
     }
 

@@ -86,52 +86,67 @@ impl Framer {
                 (self.buffer, self.given) = (Vec::new(), 0);
                 return Ok(None);
             }
-            let ahead = self.buffer.get(self.given..).unwrap_or_default();
             match &mut self.mode {
                 Mode::Over => return Ok(None),
                 Mode::Looking => {
-                    let place =
-                        (0..ahead.len()).find(|at| can_begin(&ahead[*at..], self.side) != Some(false));
-                    let place = place.unwrap_or(ahead.len());
-                    self.given += place;
-                    self.passed_over += place as u64;
-                    if can_begin(&ahead[place..], self.side) != Some(true) {
+                    if !self.look() {
                         return Ok(None);
                     }
                     self.mode = Mode::Reading;
                 }
-                Mode::Reading => {
-                    let Some(length) = length(ahead, self.side)? else { return Ok(None) };
-                    if self.side == Side::Client && length > MESSAGE_MAX {
-                        self.mode = Mode::Over;
-                        self.given = self.buffer.len();
-                        return Ok(Some(Framed::TooLong));
+                Mode::Reading => match self.read()? {
+                    Some(length) if length > 0 => {
+                        let from = self.given;
+                        self.given += length;
+                        return Ok(self.buffer.get(from..self.given).map(Framed::Whole));
                     }
-                    let header = Header::peek(ahead, self.side, WIRE_MAX).ok().flatten();
-                    if let Some(header) = header.filter(|_| length > REPLY_MAX && self.side != Side::Client) {
-                        self.mode = Mode::Passing { passing: Box::default(), header, left: length };
-                        continue;
-                    }
-                    if ahead.len() < length {
-                        return Ok(None);
-                    }
-                    let from = self.given;
-                    self.given += length;
-                    return Ok(self.buffer.get(from..self.given).map(Framed::Whole));
-                }
+                    Some(_) if matches!(self.mode, Mode::Over) => return Ok(Some(Framed::TooLong)),
+                    Some(_) => {}
+                    None => return Ok(None),
+                },
                 Mode::Passing { passing, header, left } => {
+                    let ahead = self.buffer.get(self.given..).unwrap_or_default();
                     let more = (*left).min(ahead.len());
                     passing.pass(&ahead[..more]);
                     *left -= more;
                     self.given += more;
-                    if *left > 0 {
-                        return Ok(None);
+                    if *left == 0 {
+                        let passed = Framed::Passed(*header, passing.facts());
+                        self.mode = Mode::Reading;
+                        return Ok(Some(passed));
                     }
-                    let passed = Framed::Passed(*header, passing.facts());
-                    self.mode = Mode::Reading;
-                    return Ok(Some(passed));
                 }
             }
+        }
+    }
+
+    /// Passes over what no message can begin with. Whether one begins behind that.
+    fn look(&mut self) -> bool {
+        let ahead = self.buffer.get(self.given..).unwrap_or_default();
+        let place = (0..ahead.len()).find(|at| can_begin(&ahead[*at..], self.side) != Some(false));
+        let place = place.unwrap_or(ahead.len());
+        let found = can_begin(&ahead[place..], self.side) == Some(true);
+        self.given += place;
+        self.passed_over += place as u64;
+        found
+    }
+
+    /// The length of the message that is next, once it is whole; 0 if it is not to be kept, which the mode then says.
+    fn read(&mut self) -> Result<Option<usize>, OutOfStep> {
+        let ahead = self.buffer.get(self.given..).unwrap_or_default();
+        let Some(length) = length(ahead, self.side)? else { return Ok(None) };
+        let is_request = self.side == Side::Client;
+        if is_request && length > MESSAGE_MAX {
+            self.mode = Mode::Over;
+            return Ok(Some(0));
+        }
+        let header = Header::peek(ahead, self.side, WIRE_MAX).ok().flatten();
+        match header.filter(|_| length > REPLY_MAX && !is_request) {
+            Some(header) => {
+                self.mode = Mode::Passing { passing: Box::default(), header, left: length };
+                Ok(Some(0))
+            }
+            None => Ok((ahead.len() >= length).then_some(length)),
         }
     }
 }
