@@ -12,7 +12,7 @@ use support::message::bytes_of;
 use support::scratch::Scratch;
 use support::sniffer::Sniffer;
 use support::traffic::Traffic;
-use support::{Member, RawClient, ReplicaSet, Section};
+use support::{Member, RawClient, ReplicaSet, Section, Version};
 use torana::capture::folder;
 
 const SECRET: &str = "r:5ecr3t-5ecr3t-5ecr3t";
@@ -222,8 +222,18 @@ fn profiled(client: &mut RawClient) -> Vec<u8> {
 
 #[test]
 fn what_the_profiler_of_a_real_server_saw_is_played() {
-    let (origin, target) = (set("rs0"), set("rs1"));
-    restore(&origin);
+    check_profile(&set("rs0"));
+}
+
+#[test]
+fn what_the_profiler_of_an_older_server_saw_is_played_by_a_newer_one() {
+    let origin = ReplicaSet::builder().name("rs0").version(Version::V44).member(Member::plain()).start();
+    check_profile(&origin);
+}
+
+fn check_profile(origin: &ReplicaSet) {
+    let target = set("rs1");
+    restore(origin);
     restore(&target);
     let mut client = origin.client(0);
     client.run("app", doc! { "profile": 2 });

@@ -189,7 +189,7 @@ fn can_begin(bytes: &[u8], side: Side) -> Option<bool> {
         // Checksum, more to come, exhaust allowed; then a document or a sequence that fits.
         Some(Opcode::Msg) => {
             let section = usize::try_from(field(21)).unwrap_or(0);
-            flags & !0x1_0003 == 0 && bytes[20] <= 1 && section >= 5 && section <= length - 21
+            flags & !0x1_0003 == 0 && bytes[20] <= 1 && section >= 5 && section <= length.saturating_sub(21)
         }
         Some(Opcode::Compressed) => {
             let unpacked = usize::try_from(field(20)).unwrap_or(usize::MAX);

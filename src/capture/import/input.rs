@@ -18,6 +18,12 @@ const CHUNK: usize = 256 << 10;
 /// The longest document that is read, bytes: the longest message, and what a recorder puts around it.
 pub const DOCUMENT_MAX: usize = MESSAGE_MAX + (1 << 20);
 
+/// The longest line of JSON, bytes. The profiler cuts commands at some 50 KB, and what is decoded takes many times its bytes.
+pub const LINE_MAX: usize = 4 << 20;
+
+/// The longest name of a client, a server or an application that is taken, bytes: many are remembered.
+const NAME_MAX: usize = 256;
+
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What a file is.
@@ -189,7 +195,7 @@ pub fn bson_document(input: &mut impl Read) -> Result<Option<Vec<u8>>, Cut> {
 /// The next line without its end; `None` at the end of the source.
 pub fn line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Cut> {
     let mut line = Vec::new();
-    let read = input.take(DOCUMENT_MAX as u64).read_until(b'\n', &mut line);
+    let read = input.take(LINE_MAX as u64).read_until(b'\n', &mut line);
     read.map_err(|error| Cut::Off(error.to_string()))?;
     match line.last() {
         None => Ok(None),
@@ -197,11 +203,18 @@ pub fn line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Cut> {
             line.pop();
             Ok(Some(line))
         }
-        Some(_) if line.len() == DOCUMENT_MAX => {
-            Err(Cut::Off(format!("a line of more than {DOCUMENT_MAX} bytes")))
-        }
+        Some(_) if line.len() == LINE_MAX => Err(Cut::Off(format!("a line of more than {LINE_MAX} bytes"))),
         Some(_) => Ok(Some(line)),
     }
+}
+
+/// A name that a source says, or its front if nobody is called like that.
+pub fn name(text: &str) -> &str {
+    let mut end = text.len().min(NAME_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Takes memory as bytes come, and not as a length says.

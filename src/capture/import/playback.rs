@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::error::ImportError;
-use super::input::{Cut, Input, bson_document};
+use super::input::{Cut, Input, bson_document, name};
 use super::merge::{Merge, Source, Timed};
 use super::taker::{Connection, Ends, Taker};
 use super::tally::{Skip, Tally};
@@ -77,13 +77,13 @@ fn op(document: &[u8]) -> Option<(i64, Op)> {
     let number = |path: &[&str]| find_path(document, path).and_then(|value| value.as_i64());
     let seconds = number(&["seen", "sec"])?.checked_sub(YEAR_1_TO_1970)?;
     let time = seconds.checked_mul(1_000_000_000)?.checked_add(number(&["seen", "nsec"])?)?;
-    let text = |name: &str| field(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    let text = |key: &str| name(field(key).and_then(|value| value.as_str()).unwrap_or_default()).to_owned();
     let header = |name: &str| number(&["rawop", "header", name]).unwrap_or(0);
     let body = find_path(document, &["rawop", "body"]).and_then(|body| body.as_binary()).unwrap_or_default();
     let length = header("messagelength");
     let mut message = Vec::with_capacity(body.len() + HEADER_LEN);
     // Bodies have their header in front since the first releases; what has none gets it back.
-    if read_i32(body, 0).map(i64::from) != Some(length) && body.len() as i64 == length - HEADER_LEN as i64 {
+    if read_i32(body, 0).map(i64::from) != Some(length) && (body.len() + HEADER_LEN) as i64 == length {
         for name in ["messagelength", "requestid", "responseto", "opcode"] {
             message.extend(i32::try_from(header(name)).ok()?.to_le_bytes());
         }

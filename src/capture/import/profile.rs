@@ -29,6 +29,9 @@ const HELD_BYTES_MAX: usize = 64 << 20;
 /// Connections that are made.
 const LANES_MAX: usize = 5_000;
 
+/// Replies that are due. Those beyond are given early.
+const DUE_MAX: usize = 100_000;
+
 /// Who did it: a profile names the client's machine and its application.
 type Who = (String, String);
 
@@ -150,9 +153,10 @@ impl Traffic {
 
     /// Gives the replies that had come by `time`.
     fn reply_until<T: Tape>(&mut self, time: i64, taker: &mut Taker<T>) -> Result<(), ImportError> {
-        while let Some(Reverse((end, count, place, id))) =
-            self.due.peek().copied().filter(|due| due.0.0 <= time)
-        {
+        while let Some(Reverse((end, count, place, id))) = self.due.peek().copied() {
+            if end > time && self.due.len() <= DUE_MAX {
+                break;
+            }
             self.due.pop();
             let (Some((facts, length)), Some(lane)) =
                 (self.replies.remove(&count), self.lanes.get_mut(place))
@@ -169,18 +173,18 @@ impl Traffic {
     /// A connection of the client's on which nothing runs when the operation begins: the one used last.
     fn lane(&mut self, op: &Op) -> usize {
         let who = (op.client.clone(), op.application.clone());
+        let is_full = self.lanes.len() >= LANES_MAX;
+        // A client without any, where all are taken, shares the last one.
+        if is_full && !self.of.contains_key(&who) {
+            return self.lanes.len() - 1;
+        }
         let lanes = self.of.entry(who).or_default();
         let busy_until = |place: &usize| self.lanes.get(*place).map_or(i64::MAX, |lane| lane.busy_until);
         let free = lanes.iter().copied().filter(|place| busy_until(place) <= op.start).max_by_key(busy_until);
-        let is_full = self.lanes.len() >= LANES_MAX;
         // If there may be no more of them, the one that is free soonest.
         let found = free.or_else(|| lanes.iter().copied().filter(|_| is_full).min_by_key(busy_until));
         found.unwrap_or_else(|| {
             let place = self.lanes.len();
-            // A client without any, where all are taken, shares the last one.
-            if is_full {
-                return place - 1;
-            }
             self.lanes.push(Lane { connection: Connection::default(), busy_until: i64::MIN });
             lanes.push(place);
             place

@@ -1,6 +1,7 @@
 //! Documents of the profiler as commands: those of MongoDB 3.6 and later hold them whole, or one statement of a write; those
 //! before, and flashback's, hold the parts of a legacy message.
 
+use super::input::name;
 use super::tally::Skip;
 use crate::capture::facts::Facts;
 use crate::doc::{BsonType, DocWriter, Element, Value, elements, find};
@@ -59,8 +60,8 @@ pub fn read(document: &[u8]) -> Result<Op, Skip> {
     Ok(Op {
         start,
         end,
-        client: client.to_owned(),
-        application: document.text("appName").unwrap_or_default().to_owned(),
+        client: name(client).to_owned(),
+        application: name(document.text("appName").unwrap_or_default()).to_owned(),
         reply: millis.and_then(|_| document.reply(kind, &command)),
         command,
     })

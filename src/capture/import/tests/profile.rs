@@ -195,3 +195,27 @@ fn what_cannot_be_played_is_left_out_by_its_reason() {
     );
     assert!(imported.lines().is_empty());
 }
+
+#[test]
+fn names_and_lines_have_limits() {
+    let mut document = profiled("query", 10, 0, find(1), doc! { "appName": "é".repeat(1000) });
+    document.insert("client", "c".repeat(1000));
+    let lines = imported(Format::Profiler, &[&bytes(&[document])]).lines();
+    assert_eq!(lines[0], format!("1 0 opened {} unknown {} Other", "c".repeat(256), "é".repeat(128)));
+    let json = format!("{{\"op\": 1}}\n{{\"x\": \"{}\"}}\n{{\"op\": 1}}\n", "y".repeat(5 << 20));
+    let long = imported(Format::Profiler, &[json.as_bytes()]);
+    assert_eq!(long.taker.tally.damage, ["0: a line of more than 4194304 bytes"]);
+    assert_eq!(long.skipped(), [(Skip::NoOperation, 1)]);
+}
+
+#[test]
+fn clients_beyond_those_that_are_told_apart_share_a_connection() {
+    let document = |n: i32| {
+        let mut document = profiled("query", 10, 0, find(n), doc! {});
+        document.insert("client", n.to_string());
+        document
+    };
+    let file = bytes(&(0..5_010).map(document).collect::<Vec<_>>());
+    let imported = imported(Format::Profiler, &[&file]);
+    assert_eq!((imported.taker.connections, imported.taker.requests), (5_000, 5_010));
+}
