@@ -63,7 +63,7 @@
 //! | [`server`] | one connection to a mongod | clients |
 //! | [`rewrite`] | names in replies and requests, hello, error documents | sockets, clocks |
 //! | [`proxy`] | all of the above put together | |
-//! | [`capture`] | traffic in files: their format, what is secret, the thread that writes | sockets, members |
+//! | [`capture`] | traffic in files: their format, what is secret, the thread that writes; what others recorded | sockets, members |
 //! | [`replay`] | captured traffic played against a target, measured and compared | the proxy |
 //! | [`shadow`] | a sample of reads asked of a second set, and its answers compared | clients |
 //! | [`bench`](mod@bench) | load made up by a workload file, sent and measured as a replay is | the proxy |

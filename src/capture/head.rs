@@ -30,7 +30,7 @@ pub struct Head {
     pub started: bson::DateTime,
     /// The version of the torana that wrote it.
     pub torana: String,
-    /// The name of the replica set; of a standalone its address.
+    /// The name of the replica set; of a standalone its address; `unknown` if the traffic was imported.
     pub set: String,
     /// `settings.replicaSetId` of the set, if it was known.
     #[serde(default)]
@@ -44,7 +44,7 @@ pub struct Head {
     pub redact_fields: Vec<String>,
     /// Of how many connections one was taken.
     pub sample: i32,
-    /// The selection, in words, if not everything was taken.
+    /// The selection, in words, if not everything was taken; of imported traffic, what it was imported from.
     #[serde(default)]
     pub selection: String,
 }

@@ -58,7 +58,8 @@
 //! or whose replies are text; to requests that read secret fields under other names; to hellos after a connection's first.
 //!
 //! Closed: 1 byte (0 by the client in order, 1 otherwise). Lost: 1 byte, why the rest of the connection is not in the
-//! capture (1 the disk was behind, 2 a request longer than 17 MiB).
+//! capture (1 the disk was behind, 2 a request longer than 17 MiB; of imported traffic 3 bytes are missing, 4 no message
+//! begins where one has to).
 //!
 //! ## Index and trailer
 //!
@@ -78,6 +79,7 @@ pub mod file;
 pub mod folder;
 pub mod head;
 mod hide;
+pub mod import;
 mod listed;
 mod priority;
 mod queue;
@@ -94,6 +96,6 @@ pub use file::{Reader, Writer};
 pub use head::Head;
 pub use listed::{Listed, policy};
 pub use queue::{MESSAGE_MAX, Policy, Refused};
-pub use record::{Form, Kind, Opened, Record, Reply, Request, Role};
+pub use record::{Form, Kind, LostWhy, Opened, Record, Reply, Request, Role};
 pub use recorder::{Recorder, Status};
 pub use selection::Selection;

@@ -42,10 +42,23 @@ pub enum Kind<'a> {
     Reply(Reply<'a>),
     /// The connection was closed; true if by the client and in order.
     Closed(bool),
-    /// The rest of the connection is not in the capture: 1 the disk was behind, 2 a request that was too long.
+    /// The rest of the connection is not in the capture, for the reason of this number: see [`LostWhy`].
     Lost(u8),
     /// A kind of a later version.
     Other(u8),
+}
+
+/// Why the rest of a connection is not in the capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostWhy {
+    /// The disk was behind.
+    Behind = 1,
+    /// A request was too long.
+    TooLong = 2,
+    /// What it was imported from lacks bytes of it.
+    Missing = 3,
+    /// Where it was imported from, no message begins where one has to.
+    OutOfStep = 4,
 }
 
 /// A connection.

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use super::error::CaptureError;
 use super::folder;
 use super::head::Head;
-use super::queue::{Lost, MEMORY_MAX, Policy, Queue, Refused};
+pub use super::queue::MEMORY_MAX;
+use super::queue::{Lost, Policy, Queue, Refused};
 use super::record::Record;
 use super::redact::Redactor;
 use super::scribe::Scribe;
@@ -56,6 +57,10 @@ pub struct Options {
     pub set: String,
     /// Its `settings.replicaSetId`, if it is known.
     pub replica_set_id: Option<bson::oid::ObjectId>,
+    /// Where the traffic comes from, if it was not recorded here; empty otherwise.
+    pub origin: String,
+    /// When time 0 of all records is; now, if nothing else is said.
+    pub started: Option<bson::DateTime>,
     /// Bytes that may wait to be written.
     pub memory_max: usize,
 }
@@ -75,6 +80,8 @@ impl Options {
             selection: Selection::from(config),
             set: set.to_owned(),
             replica_set_id: None,
+            origin: String::new(),
+            started: None,
             memory_max: MEMORY_MAX,
         }
     }
@@ -88,7 +95,7 @@ impl Options {
         Head {
             capture_id: format!("{:032x}", rand::random::<u128>()),
             file: 0,
-            started: bson::DateTime::now(),
+            started: self.started.unwrap_or_else(bson::DateTime::now),
             torana: env!("CARGO_PKG_VERSION").to_owned(),
             set: self.set.clone(),
             replica_set_id: self.replica_set_id,
@@ -96,7 +103,7 @@ impl Options {
             redact: self.redact.as_str().to_owned(),
             redact_fields: self.redact_fields.clone(),
             sample: i32::try_from(self.selection.sample).unwrap_or(i32::MAX),
-            selection: self.selection.to_string(),
+            selection: if self.origin.is_empty() { self.selection.to_string() } else { self.origin.clone() },
         }
     }
 }

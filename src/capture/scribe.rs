@@ -236,7 +236,7 @@ impl Scribe {
                     self.note_cursor(reply.cursor, is_hushed);
                     self.block.push(&record);
                 }
-                Kind::Closed(_) => {
+                Kind::Closed(_) | Kind::Lost(_) => {
                     self.hushed.remove(&connection);
                     self.block.push(&record);
                 }

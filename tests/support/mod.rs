@@ -14,6 +14,8 @@
 //! | `bounds.rs` | torana with other bounds than its own |
 //! | `torana.rs`, `ready.rs` | the torana binary, started in front of something |
 //! | `recording.rs` | captures made by hand |
+//! | `sniffer.rs` | packets of the loopback interface |
+//! | `traffic.rs` | real traffic, written down as other tools would have |
 //! | `zookeeper.rs` | an ensemble of ZooKeeper servers |
 //! | `wait.rs` | waiting for a condition, with a limit |
 //!
@@ -39,7 +41,9 @@ pub mod relay;
 mod relay_pump;
 pub mod replica_set;
 pub mod scratch;
+pub mod sniffer;
 pub mod torana;
+pub mod traffic;
 pub mod wait;
 pub mod zookeeper;
 

@@ -165,6 +165,8 @@ impl Counts {
             let why = match why {
                 1 => "the disk was behind",
                 2 => "a request that was too long",
+                3 => "bytes are missing where it was imported from",
+                4 => "no message begins where one has to",
                 _ => "for a reason of a later version",
             };
             text += &format!(" ({count}: {why})");
