@@ -95,6 +95,8 @@ pub struct Listed {
     names: Vec<Vec<u8>>,
     /// Of what may be one: most keys of a document are told from all names by it.
     marks: Marks,
+    /// The least length of a path to one of them.
+    path_min: usize,
 }
 
 impl Listed {
@@ -104,16 +106,21 @@ impl Listed {
         let names: Vec<Vec<u8>> = names.map(String::into_bytes).filter(|name| !name.is_empty()).collect();
         let marked = |marks: Marks, name: &Vec<u8>| marks.with(name).with(&[CHANGED, name].concat());
         let marks = names.iter().fold(Marks::new(), marked);
-        Listed { names, marks }
+        // A name, a dot, and at least one digit or letter before or behind it.
+        let path_min = names.iter().map(Vec::len).min().unwrap_or(0) + 2;
+        Listed { names, marks, path_min }
     }
 
     /// Whether this key, or a part of it if it is a path, is secret.
     #[inline]
     pub fn has(&self, key: &[u8]) -> bool {
-        match key.contains(&b'.') {
-            true => key.split(|byte| *byte == b'.').any(|part| self.has_name(part)),
-            false => self.has_name(key),
-        }
+        // Most keys are told by their ends and their length.
+        let may_be_path = key.len() >= self.path_min && has_dot(key);
+        (self.marks.may_have(key) || key.len() >= PREFIX.len() || may_be_path) && self.has_part(key)
+    }
+
+    fn has_part(&self, key: &[u8]) -> bool {
+        key.split(|byte| *byte == b'.').any(|part| self.has_name(part))
     }
 
     /// Whether this text is a path in an expression, `$authData.facebook.id`, to something secret.
@@ -132,6 +139,18 @@ impl Listed {
         let is_changed = |name: &[u8]| name.strip_prefix(CHANGED).is_some_and(is_listed);
         begins(name) || (self.marks.may_have(name) && (is_listed(name) || is_changed(name)))
     }
+}
+
+/// Whether there is a dot in a key, eight bytes at a time.
+#[inline]
+fn has_dot(key: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = key.as_chunks::<8>();
+    let in_word = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word) ^ (ONES * b'.' as u64);
+        word.wrapping_sub(ONES) & !word & (ONES << 7) != 0
+    };
+    words.iter().any(in_word) || rest.contains(&b'.')
 }
 
 /// Whether a name is secret by its beginning.
@@ -163,6 +182,10 @@ mod tests {
             "authData.facebook.id",
             "a.0.pwd",
             "pin",
+            "a.pin",
+            "pin.a",
+            "abcdefgh.pin",
+            "abcdefg.pin",
         ] {
             assert!(listed.has(key.as_bytes()), "{key}");
         }

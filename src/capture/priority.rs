@@ -3,9 +3,10 @@
 
 use rustix::process::{getpriority_process, setpriority_process};
 
-/// How much lower than torana's, on the scale of nice(2), while little waits: about a thirtieth of what others get where all
-/// cores are taken, and all that nobody else wants.
-const LOW: i32 = 15;
+/// How much lower than torana's, on the scale of nice(2), while little waits: a sixth of what each of the others gets where
+/// all cores are taken, and all that nobody else wants. A busy proxy fills the queue in half a second: with much less the
+/// thread would not run often enough to find out that it has to raise itself.
+const LOW: i32 = 8;
 
 /// The same where it could not be raised again, which needs a privilege (`CAP_SYS_NICE`): a third.
 const LASTING: i32 = 5;
@@ -30,11 +31,11 @@ impl Priority {
         Priority { usual, may_raise, is_low: true }
     }
 
-    /// Raises it when more than half of the queue is full, until less than an eighth is.
+    /// Raises it when more than a quarter of the queue is full, until less than a sixteenth is.
     pub fn adjust(&mut self, used: usize, used_max: usize) {
         let is_low = match self.is_low {
-            true => used <= used_max / 2,
-            false => used < used_max / 8,
+            true => used <= used_max / 4,
+            false => used < used_max / 16,
         };
         if is_low != self.is_low && self.may_raise {
             self.is_low = is_low;
@@ -61,13 +62,13 @@ mod tests {
             assert!(own() > before || before == LOWEST);
             if priority.may_raise {
                 let low = own();
-                priority.adjust(50, 100);
+                priority.adjust(25, 100);
                 assert_eq!(own(), low);
-                priority.adjust(51, 100);
+                priority.adjust(26, 100);
                 assert_eq!(own(), before);
-                priority.adjust(13, 100);
+                priority.adjust(6, 100);
                 assert_eq!(own(), before);
-                priority.adjust(11, 100);
+                priority.adjust(5, 100);
                 assert_eq!(own(), low);
             }
         })
