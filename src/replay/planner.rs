@@ -79,18 +79,16 @@ struct Outstanding {
     time: u64,
     /// The job that it became, or why it became none.
     job: Result<u64, Skip>,
-    touched: Vec<u64>,
+    touched: Touched,
     waited: Vec<u64>,
-    /// The collection.
-    collection: u64,
     /// Database and collection, if the reply may name documents that the server made.
     names: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Outstanding {
     fn left_out(request: u32, time: u64, why: Skip) -> Outstanding {
-        let (touched, waited) = (Vec::new(), Vec::new());
-        Outstanding { request, time, job: Err(why), touched, waited, collection: 0, names: None }
+        let (touched, waited) = (Touched::default(), Vec::new());
+        Outstanding { request, time, job: Err(why), touched, waited, names: None }
     }
 }
 
@@ -267,7 +265,7 @@ impl Planner {
         planned: Planned<'_>,
     ) -> Outstanding {
         let Planned { view, is_write, cursors, touched } = planned;
-        let mut waits_for = self.order.before(touched.reads.iter().chain(&touched.writes).copied(), id);
+        let mut waits_for = self.order.before(&touched, id);
         waits_for.retain(|job| *job >= self.done_below);
         let number = self.first_held + self.held.len() as u64;
         let may_upsert = matches!(view.name(), b"update" | b"findAndModify" | b"findandmodify");
@@ -286,10 +284,10 @@ impl Planner {
         };
         self.held_bytes += job.bytes();
         self.held.push_back(Held { job: Box::new(job), is_complete: request.wants_none, is_last: false });
-        let collection = self.resources.collection(view.database, view.collection());
         // Without a reply there is no end of it.
         if !request.wants_none {
-            for racing in self.races.begin(collection, number, is_write) {
+            let changes = is_write && changes_documents(view.name());
+            for racing in self.races.begin(&touched, number, changes) {
                 if let Some(held) = self.held_job(racing) {
                     held.job.is_racing = true;
                 }
@@ -299,24 +297,24 @@ impl Planner {
             connection.last_job = Some(number);
         }
         let names = may_upsert.then(|| (view.database.to_vec(), view.collection().to_vec()));
-        let (job, touched) = (Ok(number), touched.writes);
-        Outstanding { request: request.number, time, job, touched, waited: waits_for, collection, names }
+        let job = Ok(number);
+        Outstanding { request: request.number, time, job, touched, waited: waits_for, names }
     }
 
     fn touched(&mut self, view: &View<'_>, is_write: bool, cursors: CursorUse) -> Touched {
         let mut touched = self.resources.of(view, is_write);
         if let Some(session) = session_of(view) {
-            touched.writes.push(self.resources.session(self.lap, &session));
+            touched.writes([self.resources.session(self.lap, &session)]);
         }
         match cursors {
             CursorUse::None => {}
-            CursorUse::More(id) => touched.writes.push(self.resources.cursor(self.lap, id)),
+            CursorUse::More(id) => touched.writes([self.resources.cursor(self.lap, id)]),
             CursorUse::Kill => {
                 let ids = killed_cursors(view).into_iter();
-                touched.writes.extend(ids.map(|id| self.resources.cursor(self.lap, id)));
+                touched.writes(ids.map(|id| self.resources.cursor(self.lap, id)));
             }
         }
-        self.transactions.add_touched(self.lap, view, &mut touched.writes);
+        self.transactions.add_touched(self.lap, view, &mut touched);
         touched
     }
 
@@ -357,10 +355,10 @@ impl Planner {
     fn acknowledge(&mut self, job: u64, id: ConnectionId, mut done: Outstanding, reply: &Reply<'_>) {
         if let (Some((database, collection)), Form::Whole(message)) = (&done.names, reply.form) {
             let ids = super::upserted::resources(&self.resources, message, database, collection);
-            done.touched.extend(ids.into_iter().take(UPSERTED_MAX));
+            done.touched.writes(ids.into_iter().take(UPSERTED_MAX));
         }
         if reply.cursor != 0 {
-            done.touched.push(self.resources.cursor(self.lap, reply.cursor));
+            done.touched.writes([self.resources.cursor(self.lap, reply.cursor)]);
         }
         self.order.acknowledged(job, id, &done.touched, &done.waited, self.done_below);
     }
@@ -377,7 +375,7 @@ impl Planner {
             self.cursors.insert((self.lap, reply.cursor), known);
         }
         let Ok(job) = outstanding.job else { return };
-        self.races.end(outstanding.collection, job);
+        self.races.end(&outstanding.touched, job);
         let recorded = reply.map(|(time, reply)| Recorded::new(reply, time.saturating_sub(outstanding.time)));
         let bytes = recorded.as_ref().map_or(0, Recorded::bytes);
         if let Some(held) = self.held_job(job) {
@@ -404,6 +402,22 @@ impl Planner {
             }
         }
     }
+}
+
+/// Whether a write changes documents, and not only what collections and indexes there are.
+fn changes_documents(name: &[u8]) -> bool {
+    const THESE: [&[u8]; 9] = [
+        b"insert",
+        b"update",
+        b"delete",
+        b"findAndModify",
+        b"findandmodify",
+        b"bulkWrite",
+        b"aggregate",
+        b"mapReduce",
+        b"mapreduce",
+    ];
+    THESE.contains(&name)
 }
 
 /// `lsid.id` of a request.

@@ -13,13 +13,54 @@ use crate::wire::read_i64;
 /// Documents of one operation that are told apart: more make it touch only these.
 const DOCUMENTS_MAX: usize = 1000;
 
-/// What an operation needs, and what those behind it need it for.
+/// What an operation touches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Touched {
-    /// It waits for whoever touched these before.
-    pub reads: Vec<u64>,
-    /// Who needs these later waits for it; it waits for whoever touched them before.
-    pub writes: Vec<u64>,
+    /// Documents, sessions and cursors, and whether it changes them.
+    pub things: Vec<(u64, bool)>,
+    /// Collections and databases, and what it does there.
+    pub areas: Vec<(u64, Mode)>,
+}
+
+impl Touched {
+    /// It changes these as well.
+    pub fn writes(&mut self, things: impl IntoIterator<Item = u64>) {
+        self.things.extend(things.into_iter().map(|thing| (thing, true)));
+    }
+
+    /// It touches what another has touched as well, but for what is beyond `limit` things.
+    pub fn add(&mut self, other: &Touched, limit: usize) {
+        let room = limit.saturating_sub(self.things.len());
+        self.things.extend(other.things.iter().take(room));
+        let new = |area: &&(u64, Mode)| !self.areas.contains(area);
+        let areas: Vec<(u64, Mode)> = other.areas.iter().filter(new).copied().collect();
+        self.areas.extend(areas);
+    }
+}
+
+/// What is done to a collection or a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Something inside is read, which is named by itself.
+    ReadsInside,
+    /// Something inside is changed, which is named by itself.
+    WritesInside,
+    /// Any part of it is read.
+    Reads,
+    /// Any part of it is changed; it is made or dropped.
+    Writes,
+}
+
+impl Mode {
+    /// Whether one of the two changes what the other looks at.
+    pub fn conflicts_with(self, other: Mode) -> bool {
+        match self {
+            Mode::ReadsInside => other == Mode::Writes,
+            Mode::WritesInside => matches!(other, Mode::Reads | Mode::Writes),
+            Mode::Reads => matches!(other, Mode::WritesInside | Mode::Writes),
+            Mode::Writes => true,
+        }
+    }
 }
 
 /// Makes resources of names.
@@ -56,44 +97,48 @@ impl Resources {
     /// What the request names, but for sessions and cursors.
     pub fn of(&self, view: &View<'_>, is_write: bool) -> Touched {
         let mut touched = Touched::default();
-        let namespace = self.collection(view.database, view.collection());
-        let database = self.collection(view.database, b"");
-        touched.reads.extend([namespace, database]);
-        if !is_write {
-            self.read_documents(view, &mut touched.reads);
-            return touched;
-        }
+        let (in_collection, in_database) = match is_write {
+            true => self.write(view, &mut touched.things),
+            false => (self.read(view, &mut touched.things), self.joins(view)),
+        };
         match view.name() {
-            b"insert" => self.batch(view, "documents", None, &mut touched.writes),
-            b"update" => self.batch(view, "updates", Some("q"), &mut touched.writes),
-            b"delete" => self.batch(view, "deletes", Some("q"), &mut touched.writes),
-            b"findAndModify" | b"findandmodify" => {
-                if let Some(query) = view.document("query") {
-                    self.ids(view, query, &mut touched.writes);
-                }
-            }
-            b"dropDatabase" => touched.writes.push(database),
-            // What makes, drops or fills a whole collection is done before anyone goes on with it.
-            b"aggregate" | b"mapReduce" | b"mapreduce" => touched.writes.push(database),
             // Both are run on admin, and name their collections in full.
             b"renameCollection" => {
                 let named = view.collection().split(|byte| *byte == b'.').next().unwrap_or_default();
-                touched.writes.push(self.collection(named, b""));
+                touched.areas.push((self.collection(named, b""), Mode::Writes));
             }
-            b"bulkWrite" => {
-                let spaces = view.batch("nsInfo").into_iter().take(DOCUMENTS_MAX);
-                let names = spaces.filter_map(|one| find(one, "ns")?.value.as_string_bytes());
-                touched.writes.extend(names.filter_map(|name| {
-                    let dot = name.iter().position(|byte| *byte == b'.')?;
-                    Some(self.collection(&name[..dot], &name[dot + 1..]))
-                }));
+            b"bulkWrite" => self.bulk(view, &mut touched.areas),
+            _ => {
+                touched.areas.push((self.collection(view.database, b""), in_database));
+                if !view.collection().is_empty() {
+                    touched.areas.push((self.collection(view.database, view.collection()), in_collection));
+                }
             }
-            _ => touched.writes.push(namespace),
         }
         touched
     }
 
-    fn read_documents(&self, view: &View<'_>, out: &mut Vec<u64>) {
+    /// The documents that a write names, and what it does to their collection and to its database.
+    fn write(&self, view: &View<'_>, out: &mut Vec<(u64, bool)>) -> (Mode, Mode) {
+        let is_named = match view.name() {
+            b"insert" => self.batch(view, "documents", None, out),
+            b"update" => self.batch(view, "updates", Some("q"), out),
+            b"delete" => self.batch(view, "deletes", Some("q"), out),
+            b"findAndModify" | b"findandmodify" => {
+                view.document("query").is_some_and(|query| self.ids(view, query, true, out))
+            }
+            b"getMore" => return (Mode::ReadsInside, Mode::ReadsInside),
+            // What makes, drops or fills others is done before anyone goes on with them.
+            b"dropDatabase" | b"aggregate" | b"mapReduce" | b"mapreduce" => {
+                return (Mode::Writes, Mode::Writes);
+            }
+            _ => false,
+        };
+        (if is_named { Mode::WritesInside } else { Mode::Writes }, Mode::WritesInside)
+    }
+
+    /// The documents that a read names, and what it does to their collection.
+    fn read(&self, view: &View<'_>, out: &mut Vec<(u64, bool)>) -> Mode {
         let filter = match view.name() {
             b"find" => view.document("filter"),
             b"count" | b"distinct" => view.document("query"),
@@ -101,44 +146,69 @@ impl Resources {
                 let first = elements(pipeline).next()?.ok()?.value.as_document()?;
                 find(first, "$match")?.value.as_document()
             }),
+            // What its batches have was decided, mostly, when the cursor was opened.
+            b"getMore" => return Mode::ReadsInside,
             _ => None,
         };
-        if let Some(filter) = filter {
-            self.ids(view, filter, out);
+        let is_named = filter.is_some_and(|filter| self.ids(view, filter, false, out));
+        if is_named { Mode::ReadsInside } else { Mode::Reads }
+    }
+
+    /// What a read does to its database: it may join any collection of it.
+    fn joins(&self, view: &View<'_>) -> Mode {
+        const JOINS: [&[u8]; 4] = [b"$lookup", b"$graphLookup", b"$unionWith", b"$facet"];
+        let pipeline = if view.name() == b"aggregate" { view.document("pipeline") } else { None };
+        let stages = elements(pipeline.unwrap_or_default()).map_while(Result::ok);
+        let mut stages = stages.filter_map(|stage| elements(stage.value.as_document()?).next()?.ok());
+        let joins = stages.any(|stage| JOINS.contains(&stage.key));
+        if joins { Mode::Reads } else { Mode::ReadsInside }
+    }
+
+    fn bulk(&self, view: &View<'_>, out: &mut Vec<(u64, Mode)>) {
+        let spaces = view.batch("nsInfo").into_iter().take(DOCUMENTS_MAX);
+        for name in spaces.filter_map(|one| find(one, "ns")?.value.as_string_bytes()) {
+            let Some(dot) = name.iter().position(|byte| *byte == b'.') else { continue };
+            out.push((self.collection(&name[..dot], b""), Mode::WritesInside));
+            out.push((self.collection(&name[..dot], &name[dot + 1..]), Mode::Writes));
         }
     }
 
-    fn batch(&self, view: &View<'_>, key: &str, inside: Option<&str>, out: &mut Vec<u64>) {
+    /// Whether all statements of a batch name the documents that they change.
+    fn batch(&self, view: &View<'_>, key: &str, inside: Option<&str>, out: &mut Vec<(u64, bool)>) -> bool {
+        let mut is_named = true;
         for document in view.batch(key).into_iter().take(DOCUMENTS_MAX) {
             let filter = match inside {
                 Some(inside) => find(document, inside).and_then(|element| element.value.as_document()),
                 None => Some(document),
             };
-            if let Some(filter) = filter {
-                self.ids(view, filter, out);
-            }
+            // One without an id gets a new one, which nobody can have named.
+            let is_new = inside.is_none() && find(document, "_id").is_none();
+            is_named &= is_new || filter.is_some_and(|filter| self.ids(view, filter, true, out));
         }
+        is_named
     }
 
-    /// The documents whose `_id` a filter fixes: to a value, by `$eq`, or by `$in`.
-    fn ids(&self, view: &View<'_>, filter: &[u8], out: &mut Vec<u64>) {
-        let Some(id) = find(filter, "_id") else { return };
-        let document = |id: &Value<'_>| self.document(view.database, view.collection(), id);
+    /// The documents whose `_id` a filter fixes: to a value, by `$eq`, or by `$in`. False if it fixes none.
+    fn ids(&self, view: &View<'_>, filter: &[u8], is_write: bool, out: &mut Vec<(u64, bool)>) -> bool {
+        let Some(id) = find(filter, "_id") else { return false };
+        let document = |id: &Value<'_>| (self.document(view.database, view.collection(), id), is_write);
         let Some(inner) = id.value.as_document().filter(|_| id.value.kind == BsonType::Document) else {
             out.push(document(&id.value));
-            return;
+            return true;
         };
         let operator = elements(inner).next().and_then(Result::ok);
         match operator {
             Some(operator) if operator.key == b"$eq" => out.push(document(&operator.value)),
             Some(operator) if operator.key == b"$in" => {
                 let list = operator.value.as_document().unwrap_or_default();
-                let each = elements(list).map_while(Result::ok).take(DOCUMENTS_MAX);
-                out.extend(each.map(|id| document(&id.value)));
+                let each: Vec<_> = elements(list).map_while(Result::ok).take(DOCUMENTS_MAX + 1).collect();
+                out.extend(each.iter().take(DOCUMENTS_MAX).map(|id| document(&id.value)));
+                return each.len() <= DOCUMENTS_MAX;
             }
-            Some(operator) if operator.key.starts_with(b"$") => {}
+            Some(operator) if operator.key.starts_with(b"$") => return false,
             _ => out.push(document(&id.value)),
         }
+        true
     }
 }
 
@@ -176,9 +246,10 @@ mod tests {
             of(doc! { "count": "c", "query": { "_id": { "$in": [6, 7] } } }, false),
             of(doc! { "aggregate": "c", "pipeline": [{ "$match": { "_id": 7 } }] }, false),
         ];
+        let thing = |touched: &Touched| touched.things[0].0;
         for written in &written {
-            assert_eq!(written.writes.len(), 1);
-            assert!(read.iter().all(|read| read.reads.contains(&written.writes[0])));
+            assert_eq!(written.things, [(thing(&written), true)]);
+            assert!(read.iter().all(|read| read.things.contains(&(thing(written), false))));
         }
         let others = [
             of(doc! { "find": "c", "filter": { "_id": 8 } }, false),
@@ -186,17 +257,39 @@ mod tests {
             of(doc! { "find": "c", "filter": { "_id": "7" } }, false),
             of(doc! { "find": "c", "filter": { "x": 7 } }, false),
         ];
-        assert!(others.iter().all(|other| !other.reads.contains(&written[0].writes[0])));
+        assert!(others.iter().all(|other| !other.things.contains(&(thing(&written[0]), false))));
     }
 
     #[test]
-    fn a_collection_that_is_made_or_dropped_is_a_resource_of_all_that_use_it() {
+    fn who_names_no_documents_touches_the_collection_and_who_joins_the_database() {
         let resources = Resources::default();
-        let drop = touched(&resources, doc! { "drop": "c" }, true);
+        let (database, collection) = (resources.collection(b"app", b""), resources.collection(b"app", b"c"));
+        let areas = |command, is_write| {
+            let areas = touched(&resources, command, is_write).areas;
+            assert_eq!((areas.len(), areas[0].0, areas[1].0), (2, database, collection));
+            [areas[1].1, areas[0].1]
+        };
+        let id = doc! { "_id": 1 };
+        let lookup = doc! { "$lookup": { "from": "d" } };
+        use Mode::{Reads, ReadsInside, Writes, WritesInside};
+        for (command, is_write, modes) in [
+            (doc! { "find": "c", "filter": id.clone() }, false, [ReadsInside, ReadsInside]),
+            (doc! { "find": "c", "filter": { "x": 1 } }, false, [Reads, ReadsInside]),
+            (doc! { "find": "c", "filter": { "_id": { "$gt": 1 } } }, false, [Reads, ReadsInside]),
+            (doc! { "aggregate": "c", "pipeline": [lookup] }, false, [Reads, Reads]),
+            (doc! { "insert": "c", "documents": [id.clone(), {}] }, true, [WritesInside, WritesInside]),
+            (doc! { "update": "c", "updates": [{ "q": id.clone() }] }, true, [WritesInside, WritesInside]),
+            (
+                doc! { "update": "c", "updates": [{ "q": id.clone() }, { "q": {} }] },
+                true,
+                [Writes, WritesInside],
+            ),
+            (doc! { "create": "c" }, true, [Writes, WritesInside]),
+            (doc! { "aggregate": "c", "pipeline": [{ "$out": "d" }] }, true, [Writes, Writes]),
+        ] {
+            assert_eq!(areas(command.clone(), is_write), modes, "{command}");
+        }
         let gone = touched(&resources, doc! { "dropDatabase": 1 }, true);
-        let find = touched(&resources, doc! { "find": "c" }, false);
-        let other = touched(&resources, doc! { "find": "d" }, false);
-        assert!(find.reads.contains(&drop.writes[0]) && find.reads.contains(&gone.writes[0]));
-        assert!(!other.reads.contains(&drop.writes[0]) && other.reads.contains(&gone.writes[0]));
+        assert_eq!(gone.areas, [(database, Writes)]);
     }
 }

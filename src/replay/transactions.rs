@@ -3,6 +3,7 @@
 
 use super::recent::Recent;
 use super::scorecard::Skip;
+use super::touch::Touched;
 use super::view::View;
 use crate::command::Kind;
 
@@ -23,7 +24,7 @@ struct Transaction {
     number: i64,
     is_sent: bool,
     wrote: bool,
-    touched: Vec<u64>,
+    touched: Touched,
 }
 
 impl Default for Transactions {
@@ -47,7 +48,7 @@ impl Transactions {
         let Some(id) = fields.transaction.filter(|_| fields.in_transaction) else { return decided };
         if fields.starts_transaction {
             let (number, is_sent) = (id.number, decided.is_ok());
-            let begun = Transaction { number, is_sent, wrote: is_write, touched: Vec::new() };
+            let begun = Transaction { number, is_sent, wrote: is_write, touched: Touched::default() };
             self.newest.insert((lap, id.session), begun);
             return decided;
         }
@@ -62,16 +63,15 @@ impl Transactions {
     }
 
     /// What a statement touches is touched once more by the commit, which is when others see it.
-    pub fn add_touched(&mut self, lap: u32, view: &View<'_>, touched: &mut Vec<u64>) {
+    pub fn add_touched(&mut self, lap: u32, view: &View<'_>, touched: &mut Touched) {
         let fields = &view.fields;
         let Some(id) = fields.transaction.filter(|_| fields.in_transaction) else { return };
         let Some(known) = self.newest.get_mut(&(lap, id.session)) else { return };
         if is_end(view) {
-            touched.extend_from_slice(&known.touched);
+            touched.add(&known.touched, TOUCHED_MAX);
             return;
         }
-        let room = TOUCHED_MAX.saturating_sub(known.touched.len());
-        known.touched.extend(touched.iter().take(room));
+        known.touched.add(touched, TOUCHED_MAX);
     }
 }
 

@@ -287,7 +287,7 @@ fn differences(report: &Report, out: &mut String) {
     if answers.racing > 0 {
         let _ = write!(
             out,
-            "<p class=dim>{} of the different raced with a write of another connection to their collection when they were captured.</p>",
+            "<p class=dim>{} of the different raced with a write of another connection when they were captured, or look at what such a race has left.</p>",
             answers.racing
         );
     }

@@ -180,7 +180,7 @@ fn answers(report: &Report, out: &mut String) {
     if answers.racing > 0 {
         let _ = writeln!(
             out,
-            "{:>10} of the different raced with a write of another connection when captured",
+            "{:>10} of the different raced with a write of another connection when captured, or came after such a race",
             answers.racing
         );
     }
