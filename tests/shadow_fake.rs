@@ -297,7 +297,10 @@ fn nothing_that_a_target_says_steers_the_log() {
     let (live, target) = (FakeServer::start(answers), FakeServer::start(answers));
     target.script(|peer, request| {
         let key = format!("x\nforged line \u{1b}[2J{}", "y".repeat(100_000));
-        peer.reply(request, doc! { "cursor": { "firstBatch": [], "id": 0i64, "ns": "app.c" }, "ok": 1.0, key: 1 })
+        peer.reply(
+            request,
+            doc! { "cursor": { "firstBatch": [], "id": 0i64, "ns": "app.c" }, "ok": 1.0, key: 1 },
+        )
     });
     live.script(|peer, request| {
         peer.reply(request, doc! { "cursor": { "firstBatch": [], "id": 0i64, "ns": "app.c" }, "ok": 1.0 })

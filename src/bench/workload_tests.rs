@@ -146,7 +146,10 @@ fn what_could_do_harm_is_refused() {
         ("insert = {}\n\"$db\" = \"prod\"", "its own database alone"),
         ("command = { insert = \"c\", documents = [{}], \"$db\" = \"prod\" }", "its own database alone"),
         ("aggregate = []\npipeline = [{ \"$out\" = { db = \"prod\", coll = \"c\" } }]", "`pipeline` twice"),
-        ("command = { aggregate = \"c\", pipeline = [] }\npipeline = [{ \"$out\" = \"d\" }]", "`pipeline` twice"),
+        (
+            "command = { aggregate = \"c\", pipeline = [] }\npipeline = [{ \"$out\" = \"d\" }]",
+            "`pipeline` twice",
+        ),
     ] {
         let error = wrong(&with(text));
         assert!(error.contains(wanted) && error.starts_with("w.toml:"), "{text}: {error}");

@@ -116,7 +116,8 @@ impl<'a> Batch<'a> {
             let Ok(path) = std::str::from_utf8(path.key) else { return false };
             let path: Vec<&str> = path.split('.').collect();
             let has = |document: &&[u8]| find_path(document, &path).is_some();
-            self.documents.iter().any(has) && !self.documents.iter().any(|document| meets_list(document, &path))
+            self.documents.iter().any(has)
+                && !self.documents.iter().any(|document| meets_list(document, &path))
         })
     }
 
