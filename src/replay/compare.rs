@@ -303,13 +303,19 @@ fn same(one: &Element<'_>, other: &Element<'_>) -> bool {
     if one.value == other.value {
         return true;
     }
-    let is_number = |element: &Element<'_>| {
-        matches!(element.value.kind, BsonType::Int32 | BsonType::Int64 | BsonType::Double)
+    let kind = |element: &Element<'_>| element.value.kind;
+    let whole = |element: &Element<'_>| {
+        element.value.as_i64().filter(|_| matches!(kind(element), BsonType::Int32 | BsonType::Int64))
     };
-    let is_whole = |element: &Element<'_>| element.value.kind != BsonType::Double;
-    match is_whole(one) && is_whole(other) {
-        true => is_number(one) && is_number(other) && one.value.as_i64() == other.value.as_i64(),
-        false => is_number(one) && is_number(other) && one.value.as_f64() == other.value.as_f64(),
+    let double = |element: &Element<'_>| element.value.as_f64().filter(|_| kind(element) == BsonType::Double);
+    match (whole(one), whole(other), double(one), double(other)) {
+        (Some(one), Some(other), ..) => one == other,
+        (.., Some(one), Some(other)) => one == other,
+        // Above 2^53 not every whole number is a double: its neighbour may be.
+        (Some(whole), .., Some(double)) | (_, Some(whole), Some(double), _) => {
+            double.fract() == 0.0 && double as i128 == i128::from(whole)
+        }
+        _ => false,
     }
 }
 
@@ -575,6 +581,18 @@ mod tests {
             RecordedForm::Whole,
         );
         assert!(matches!(v, Verdict::Different(_)), "{v:?}");
+        for (n, other, is_equal) in [
+            (9007199254740993i64, 9007199254740992.0, false),
+            (9007199254740992, 9007199254740992.0, true),
+            (i64::MAX, 9223372036854775808.0, false),
+            (0, -0.0, true),
+            (1, 1.5, false),
+        ] {
+            let command = doc! { "count": "b", "$db": "a" };
+            let (one, two) = (doc! { "n": n, "ok": 1.0 }, doc! { "n": other, "ok": 1.0 });
+            let v = verdict(command, &one, &two, RecordedForm::Whole);
+            assert_eq!(v == Verdict::Equal, is_equal, "{n} {other}: {v:?}");
+        }
     }
 
     #[test]
