@@ -268,3 +268,49 @@ fn a_member_of_the_served_set_is_no_target() {
         torana.log()
     );
 }
+
+#[test]
+fn what_torana_says_in_the_place_of_an_answer_is_no_answer_of_the_sets() {
+    let time = Timestamp { time: 100, increment: 1 };
+    let answers = move |peer: &mut Peer, request: &Message| {
+        let cursor = doc! { "firstBatch": [], "id": 0i64, "ns": "app.c" };
+        peer.reply(request, doc! { "cursor": cursor, "ok": 1.0, "operationTime": time })
+    };
+    let (live, target) = (FakeServer::start(answers), FakeServer::start(answers));
+    let torana = start(&live, &target, "[tags]\n\"app.c\" = \"causal\"\n");
+    wait_up(&torana);
+    let mut client = torana.client_of(live.address());
+    client.run("app", doc! { "find": "c" });
+    wait_until("it is compared", SOON, || outcomes(&torana, "equal") == 1.0);
+    live.script(|peer, request| {
+        let text = "readConcern afterClusterTime value must not be greater than the current clusterTime. Requested clusterTime: { ts: Timestamp(100, 1) }; current clusterTime: { ts: Timestamp(1, 1) }";
+        peer.reply(request, doc! { "ok": 0.0, "code": 72, "codeName": "InvalidOptions", "errmsg": text })
+    });
+    let reply = client.command("app", doc! { "find": "c" });
+    assert!(reply.get_str("errmsg").unwrap().contains("no member has come to"), "{reply}");
+    wait_until("it has no answer", SOON, || dropped(&torana, "unanswered") == 1.0);
+    assert_eq!((outcomes(&torana, "error_live"), target.requests("find").len()), (0.0, 1));
+}
+
+#[test]
+fn nothing_that_a_target_says_steers_the_log() {
+    let (live, target) = (FakeServer::start(answers), FakeServer::start(answers));
+    target.script(|peer, request| {
+        let key = format!("x\nforged line \u{1b}[2J{}", "y".repeat(100_000));
+        peer.reply(
+            request,
+            doc! { "cursor": { "firstBatch": [], "id": 0i64, "ns": "app.c" }, "ok": 1.0, key: 1 },
+        )
+    });
+    live.script(|peer, request| {
+        peer.reply(request, doc! { "cursor": { "firstBatch": [], "id": 0i64, "ns": "app.c" }, "ok": 1.0 })
+    });
+    let torana = start(&live, &target, "");
+    wait_up(&torana);
+    torana.client_of(live.address()).run("app", doc! { "find": "c" });
+    wait_until("it is sure", SOON, || outcomes(&torana, "different") == 1.0);
+    let log = torana.log();
+    assert!(log.contains("the shadow answers otherwise") && log.contains("forged line"), "{log}");
+    assert!(!log.contains('\u{1b}') && !log.lines().any(|line| line.starts_with("forged")), "{log}");
+    assert!(log.lines().all(|line| line.len() < 5_000));
+}

@@ -168,7 +168,8 @@ fn put(slot: &Slot, draws: &mut Draws, out: &mut Vec<u8>) {
         Slot::Key => out.extend_from_slice(&draws.keys.draw(&mut draws.random).to_le_bytes()),
         Slot::Next => {
             out.extend_from_slice(&draws.next.to_le_bytes());
-            draws.next += 1;
+            // A collection may have had a document of the last number there is: the server refuses what comes twice.
+            draws.next = draws.next.saturating_add(1);
         }
         Slot::Int { low, high } => {
             // 0 for all of 64 bits, which is 2^64 too many to be a number of them.
@@ -335,6 +336,22 @@ mod tests {
             for _ in 0..20 {
                 prop_assert_eq!(written(&template, &mut one), written(&template, &mut two));
             }
+        }
+    }
+
+    #[test]
+    fn behind_the_last_number_there_is_no_other() {
+        let mut template = Template::default();
+        template.open();
+        template.key(BsonType::Int64, "_id");
+        template.value(Slot::Next);
+        template.close();
+        let mut draws = Draws::new(0, Keys::new(1, Distribution::Uniform), i64::MAX);
+        for _ in 0..2 {
+            let mut out = Vec::new();
+            template.write(&mut draws, &mut out);
+            let document = bson::Document::from_reader(out.as_slice()).unwrap();
+            assert_eq!(document.get_i64("_id").unwrap(), i64::MAX);
         }
     }
 }

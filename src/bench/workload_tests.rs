@@ -143,6 +143,13 @@ fn what_could_do_harm_is_refused() {
         ("insert = {}\ncollection = \"$choice:a,b\"", "must be written out"),
         ("insert = {}\ncollection = \"system.views\"", "the server's own"),
         ("aggregate = [{ \"$out\" = \"system.views\" }]", "the server's own"),
+        ("insert = {}\n\"$db\" = \"prod\"", "its own database alone"),
+        ("command = { insert = \"c\", documents = [{}], \"$db\" = \"prod\" }", "its own database alone"),
+        ("aggregate = []\npipeline = [{ \"$out\" = { db = \"prod\", coll = \"c\" } }]", "`pipeline` twice"),
+        (
+            "command = { aggregate = \"c\", pipeline = [] }\npipeline = [{ \"$out\" = \"d\" }]",
+            "`pipeline` twice",
+        ),
     ] {
         let error = wrong(&with(text));
         assert!(error.contains(wanted) && error.starts_with("w.toml:"), "{text}: {error}");

@@ -27,6 +27,7 @@ pub async fn with(client: &mut Client, request: &Request, error: &CommandError) 
 
 /// Answers a request that was sent, in the place of its reply. One that wants none gets none.
 pub async fn in_place(client: &mut Client, request: &Request, error: &CommandError) -> Result<(), End> {
+    client.shadowing.refused();
     match request.has_reply() {
         true => write(client, request.header, request.is_command, error).await,
         false => Ok(()),

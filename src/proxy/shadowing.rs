@@ -36,6 +36,11 @@ impl Shadowing {
         }
     }
 
+    /// The client is told something of torana's own in the place of the server's answer.
+    pub fn refused(&mut self) {
+        self.0 = None;
+    }
+
     /// The server took so long for its answer.
     #[inline]
     pub fn took(&mut self, took: Duration) {

@@ -155,11 +155,14 @@ pub fn compare(view: &View<'_>, pair: &Pair<'_>) -> Verdict {
         RecordedForm::Digest(_) => "the digests differ".to_owned(),
         RecordedForm::Nothing => return Verdict::EqualFacts,
     };
-    match choice(view, pair, &answer, &what) {
-        Leeway::SameDocuments => return Verdict::Equal,
+    let what = match choice(view, pair, &answer, &what) {
+        Leeway::SameDocuments => match difference_but_for_order(pair) {
+            None => return Verdict::Equal,
+            Some(place) => place,
+        },
         Leeway::Unknown if end_alike => return Verdict::NotComparable(Why::Unsorted),
-        Leeway::Unknown | Leeway::None => {}
-    }
+        Leeway::Unknown | Leeway::None => what,
+    };
     excused(view, pair, what)
 }
 
@@ -178,6 +181,12 @@ fn choice(view: &View<'_>, pair: &Pair<'_>, answer: &Answer, what: &str) -> Leew
         }
         _ => Leeway::None,
     }
+}
+
+/// What else differs, where the documents of a batch may change places.
+fn difference_but_for_order(pair: &Pair<'_>) -> Option<String> {
+    let RecordedForm::Whole(whole) = &pair.recorded.form else { return None };
+    difference(whole, pair.reply, false, |document| Cow::Borrowed(document))
 }
 
 /// What a difference comes to when it is considered that the capture does not have everything as it was.
@@ -294,13 +303,19 @@ fn same(one: &Element<'_>, other: &Element<'_>) -> bool {
     if one.value == other.value {
         return true;
     }
-    let is_number = |element: &Element<'_>| {
-        matches!(element.value.kind, BsonType::Int32 | BsonType::Int64 | BsonType::Double)
+    let kind = |element: &Element<'_>| element.value.kind;
+    let whole = |element: &Element<'_>| {
+        element.value.as_i64().filter(|_| matches!(kind(element), BsonType::Int32 | BsonType::Int64))
     };
-    let is_whole = |element: &Element<'_>| element.value.kind != BsonType::Double;
-    match is_whole(one) && is_whole(other) {
-        true => is_number(one) && is_number(other) && one.value.as_i64() == other.value.as_i64(),
-        false => is_number(one) && is_number(other) && one.value.as_f64() == other.value.as_f64(),
+    let double = |element: &Element<'_>| element.value.as_f64().filter(|_| kind(element) == BsonType::Double);
+    match (whole(one), whole(other), double(one), double(other)) {
+        (Some(one), Some(other), ..) => one == other,
+        (.., Some(one), Some(other)) => one == other,
+        // Above 2^53 not every whole number is a double: its neighbour may be.
+        (Some(whole), .., Some(double)) | (_, Some(whole), Some(double), _) => {
+            double.fract() == 0.0 && double as i128 == i128::from(whole)
+        }
+        _ => false,
     }
 }
 
@@ -328,13 +343,14 @@ fn cursor_difference(recorded: &Element<'_>, reply: &Element<'_>, is_sorted: boo
     None
 }
 
-/// The values of an array.
-fn list<'a>(element: &Element<'a>) -> Vec<&'a [u8]> {
+/// The values of an array: each with its type, as a date and a number may be the same bytes.
+fn list<'a>(element: &Element<'a>) -> Vec<(u8, &'a [u8])> {
     let array = element.value.as_document().unwrap_or_default();
-    elements(array).map_while(Result::ok).map(|document| document.value.bytes).collect()
+    let values = elements(array).map_while(Result::ok).map(|element| element.value);
+    values.map(|value| (value.kind as u8, value.bytes)).collect()
 }
 
-fn sorted_list<'a>(element: &Element<'a>) -> Vec<&'a [u8]> {
+fn sorted_list<'a>(element: &Element<'a>) -> Vec<(u8, &'a [u8])> {
     let mut values = list(element);
     values.sort_unstable();
     values
@@ -473,6 +489,57 @@ mod tests {
     }
 
     #[test]
+    fn ties_in_another_order_excuse_no_cursor_that_ends_early() {
+        let sorted = doc! { "find": "b", "sort": { "x": 1 }, "$db": "a" };
+        let batch = |ids: [i32; 2], id: i64| {
+            let batch: Vec<Document> = ids.iter().map(|id| doc! { "_id": id, "x": 1 }).collect();
+            doc! { "cursor": { "firstBatch": batch, "id": id, "ns": "a.b" }, "ok": 1.0 }
+        };
+        let whole = RecordedForm::Whole as fn(Vec<u8>) -> RecordedForm;
+        assert_eq!(verdict(sorted.clone(), &batch([1, 2], 5), &batch([2, 1], 6), whole), Verdict::Equal);
+        let over = verdict(sorted, &batch([1, 2], 5), &batch([2, 1], 0), whole);
+        assert_eq!(over, Verdict::Different("cursor.id: one is at its end".into()));
+    }
+
+    #[test]
+    fn an_order_that_cannot_be_seen_is_not_called_the_same() {
+        let whole = RecordedForm::Whole as fn(Vec<u8>) -> RecordedForm;
+        let sorted = |key: &str| doc! { "find": "b", "sort": { key: 1 }, "$db": "a" };
+        let batch = |documents: [&Document; 2]| doc! { "cursor": { "firstBatch": documents.map(Clone::clone).to_vec(), "id": 0i64 }, "ok": 1.0 };
+        let unsorted = Verdict::NotComparable(Why::Unsorted);
+        // What is sorted by was not asked for, or lies in a list, of which one value counts.
+        let (one, two) = (doc! { "_id": 1 }, doc! { "_id": 2 });
+        let v = verdict(sorted("x"), &batch([&one, &two]), &batch([&two, &one]), whole);
+        assert_eq!(v, unsorted);
+        let (one, two) = (doc! { "_id": 1, "t": [{ "r": 1 }] }, doc! { "_id": 2, "t": [{ "r": 2 }] });
+        let v = verdict(sorted("t.r"), &batch([&one, &two]), &batch([&two, &one]), whole);
+        assert_eq!(v, unsorted);
+        let (one, two) = (doc! { "_id": 1, "t": [1, 5] }, doc! { "_id": 2, "t": [1, 7] });
+        let v = verdict(sorted("t"), &batch([&one, &two]), &batch([&two, &one]), whole);
+        assert_eq!(v, unsorted);
+        // Some have none: those that do show the order.
+        let (one, two, three) = (doc! { "_id": 1 }, doc! { "_id": 2 }, doc! { "_id": 3, "x": 1 });
+        let batch = |documents: [&Document; 3]| doc! { "cursor": { "firstBatch": documents.map(Clone::clone).to_vec(), "id": 0i64 }, "ok": 1.0 };
+        let v = verdict(sorted("x"), &batch([&one, &two, &three]), &batch([&two, &one, &three]), whole);
+        assert_eq!(v, Verdict::Equal);
+    }
+
+    #[test]
+    fn values_of_another_type_are_other_values() {
+        let distinct = doc! { "distinct": "b", "key": "x", "$db": "a" };
+        let values = |value: bson::Bson| doc! { "values": [value], "ok": 1.0 };
+        let date = bson::Bson::DateTime(bson::DateTime::from_millis(1));
+        for (one, other) in [
+            (bson::Bson::Int64(1), date),
+            (bson::Bson::Null, bson::Bson::MinKey),
+            (bson::Bson::String("a".into()), bson::Bson::Symbol("a".into())),
+        ] {
+            let v = verdict(distinct.clone(), &values(one), &values(other), RecordedForm::Whole);
+            assert_eq!(v, Verdict::Different("values".into()));
+        }
+    }
+
+    #[test]
     fn a_part_of_what_was_found_may_be_another_where_no_order_was_asked_for() {
         let batch = |documents: &[(i32, i32)], id: i64| {
             let batch: Vec<Document> = documents.iter().map(|(id, x)| doc! { "_id": id, "x": x }).collect();
@@ -514,6 +581,18 @@ mod tests {
             RecordedForm::Whole,
         );
         assert!(matches!(v, Verdict::Different(_)), "{v:?}");
+        for (n, other, is_equal) in [
+            (9007199254740993i64, 9007199254740992.0, false),
+            (9007199254740992, 9007199254740992.0, true),
+            (i64::MAX, 9223372036854775808.0, false),
+            (0, -0.0, true),
+            (1, 1.5, false),
+        ] {
+            let command = doc! { "count": "b", "$db": "a" };
+            let (one, two) = (doc! { "n": n, "ok": 1.0 }, doc! { "n": other, "ok": 1.0 });
+            let v = verdict(command, &one, &two, RecordedForm::Whole);
+            assert_eq!(v == Verdict::Equal, is_equal, "{n} {other}: {v:?}");
+        }
     }
 
     #[test]

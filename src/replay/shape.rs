@@ -155,7 +155,10 @@ impl Keeps {
         match key {
             b"$sort" => Keeps::Numbers,
             b"$expr" => Keeps::Paths,
-            b"$match" | b"$literal" => Keeps::Nothing,
+            // Filters inside of a pipeline, and what is searched for: all are values.
+            b"$match" | b"$literal" | b"query" | b"restrictSearchWithMatch" | b"$search" | b"$searchMeta" => {
+                Keeps::Nothing
+            }
             _ => self,
         }
     }

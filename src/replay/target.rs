@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
@@ -197,21 +197,39 @@ fn more_of(address: SocketAddr, timeout: Duration) -> (Option<ObjectId>, String)
     (settings, version.unwrap_or_default())
 }
 
-/// Runs one command on a connection of its own.
+/// Runs one command on a connection of its own, which has so long to be made, and then as long to answer in whole.
 pub(crate) fn run(address: SocketAddr, timeout: Duration, command: &Document) -> io::Result<Document> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
+    let deadline = Instant::now() + timeout;
     stream.set_write_timeout(Some(timeout))?;
     let body = bson::serialize_to_vec(command).map_err(io::Error::other)?;
     stream.write_all(&OpMsgBuilder::message(1, 0, MsgFlags(0), &body))?;
     let mut head = [0; HEADER_LEN];
-    stream.read_exact(&mut head)?;
+    read_by(&mut stream, &mut head, deadline)?;
     let header = Header::parse(&head, Side::Server, MESSAGE_MAX).map_err(io::Error::other)?;
     let mut message = head.to_vec();
     message.resize(header.length, 0);
-    stream.read_exact(message.get_mut(HEADER_LEN..).unwrap_or_default())?;
+    read_by(&mut stream, message.get_mut(HEADER_LEN..).unwrap_or_default(), deadline)?;
     let msg = OpMsg::parse(&message, Side::Server).map_err(io::Error::other)?;
     decode::document(msg.body).map_err(io::Error::other)
+}
+
+/// Fills `space`, until `deadline`: a peer that sends byte by byte gets no further time for each.
+fn read_by(stream: &mut TcpStream, mut space: &mut [u8], deadline: Instant) -> io::Result<()> {
+    while !space.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time"));
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(space) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => space = space.get_mut(read..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Whether a reply says that all went well, write errors aside.
@@ -255,6 +273,25 @@ impl Routes {
 mod tests {
     use super::*;
     use crate::replay::job::ConnectionId;
+    use crate::wire::Opcode;
+
+    #[test]
+    fn a_target_that_answers_byte_by_byte_is_not_waited_for_forever() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let header = Header { length: 1_000, request_id: 1, response_to: 1, opcode: Opcode::Msg };
+            let _ = stream.write_all(&header.to_bytes());
+            // It never pauses for as long as the limit.
+            while stream.write_all(&[0]).is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let began = Instant::now();
+        let error = run(address, Duration::from_millis(200), &doc! { "hello": 1 }).unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(5), "{error} after {:?}", began.elapsed());
+    }
 
     fn opening(role: Role, member: &str) -> Opening {
         Opening { connection: ConnectionId { lap: 0, number: 1 }, role, member: member.into() }

@@ -156,6 +156,9 @@ fn what_is_said_of_a_difference_has_no_values() {
         doc! { "distinct": "c", "key": "x", "query": { "pw": { "$eq": "$s3cret" } } },
         doc! { "aggregate": "c", "pipeline": [{ "$match": { "pw": secret, "n": 4711, "s": "$s3cret" } },
         { "$project": { "x": { "$eq": ["$pw", secret] }, "y": { "$literal": "$s3cret" } } }], "cursor": {} },
+        doc! { "aggregate": "c", "pipeline": [{ "$geoNear": { "near": [1, 2], "query": { "pw": "$s3cret" } } }], "cursor": {} },
+        doc! { "aggregate": "c", "pipeline": [{ "$graphLookup": { "from": "c", "restrictSearchWithMatch": { "pw": "$s3cret" } } }], "cursor": {} },
+        doc! { "aggregate": "c", "pipeline": [{ "$search": { "text": { "query": "$s3cret", "path": "x" } } }], "cursor": {} },
     ] {
         let (name, namespace, shape) = judge::described(&find(command)).unwrap();
         assert_eq!(namespace, "app.c");

@@ -34,6 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// The shortest time between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
+/// Bytes of what is said of a difference: a field's name in it may be as long as an answer.
+const SAID_MAX: usize = 300;
+
 /// What the tasks of the thread share.
 struct Asking {
     core: Arc<Core>,
@@ -221,7 +224,9 @@ impl Asking {
             return;
         };
         let set = &self.core.set;
-        tracing::warn!(%set, outcome, command, namespace, shape, unsaid, "the shadow answers otherwise: {what}");
+        // A field, and not part of the text: what it names may be the second set's own, and fields are escaped.
+        let what = cut(what);
+        tracing::warn!(%set, outcome, command, namespace, shape, what, unsaid, "the shadow answers otherwise");
     }
 
     fn too_slow(&self) {
@@ -230,6 +235,15 @@ impl Asking {
             tracing::warn!(set = %self.core.set, "the shadow's target does not answer in time");
         }
     }
+}
+
+/// What is said of a difference, or its front.
+fn cut(what: &str) -> &str {
+    let mut end = what.len().min(SAID_MAX);
+    while !what.is_char_boundary(end) {
+        end -= 1;
+    }
+    &what[..end]
 }
 
 /// `killCursors` for the cursor that an answer leaves open: one batch is compared, and no more is asked for.

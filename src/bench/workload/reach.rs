@@ -1,6 +1,8 @@
 //! How far a command reaches: which collection it is about and writes into, and whether it may be part of a workload at all.
 //! A load test must harm nothing but what it was given.
 
+use std::collections::HashSet;
+
 use super::node::{Field, Node, Tree};
 use crate::command::{Command, Kind};
 use crate::config::Problems;
@@ -31,6 +33,9 @@ pub(super) struct Reach {
 /// Of a command, its name first; `None` after an error.
 pub(super) fn of(command: &[Field], database: &str, problems: &mut Problems<'_>) -> Option<Reach> {
     let first = command.first()?;
+    if !names_each_once(command, database, problems) {
+        return None;
+    }
     let kind = Command::named(first.key.as_bytes()).kind();
     if let Some(why) = refusal(&first.key, kind) {
         problems.add(&first.node.place(), format!("{} is no part of a workload: {why}", first.key));
@@ -59,6 +64,22 @@ pub(super) fn of(command: &[Field], database: &str, problems: &mut Problems<'_>)
         return None;
     }
     Some(Reach { collection, writes })
+}
+
+/// Whether each field is there once, as servers differ in which of two they take, and no other database is named: a server
+/// takes the first `$db`, and ours is the last.
+fn names_each_once(command: &[Field], database: &str, problems: &mut Problems<'_>) -> bool {
+    let mut seen = HashSet::new();
+    for field in command {
+        let text = match field.key.as_str() {
+            "$db" => format!("a workload works on its own database alone, {database}"),
+            key if !seen.insert(key) => format!("the command has `{key}` twice"),
+            _ => continue,
+        };
+        problems.add(&field.node.place(), text);
+        return false;
+    }
+    true
 }
 
 fn refusal(name: &str, kind: Kind) -> Option<&'static str> {

@@ -28,10 +28,15 @@ pub(super) fn leeway(view: &View<'_>, here: &[u8], there: &[u8]) -> Leeway {
     let is_part = may_be_part(view, here.documents.len(), here.is_open && there.is_open);
     let unknown = if is_part { Leeway::Unknown } else { Leeway::None };
     let Some(sort) = sort_of(view) else { return unknown };
-    if here.keys(sort) != there.keys(sort) {
+    let is_shown = here.shows(sort) && there.shows(sort);
+    if is_shown && here.keys(sort) != there.keys(sort) {
         return Leeway::None;
     }
-    if here.sorted() == there.sorted() { Leeway::SameDocuments } else { unknown }
+    match (here.sorted() == there.sorted(), is_shown) {
+        (true, true) => Leeway::SameDocuments,
+        (true, false) => Leeway::Unknown,
+        (false, _) => unknown,
+    }
 }
 
 /// Whether an answer of `count` documents, of which nothing else is known, may be one of several right ones.
@@ -104,7 +109,19 @@ impl<'a> Batch<'a> {
         documents
     }
 
-    /// What each document has in the fields that are sorted by. A field that was not asked for is missing in all.
+    /// Whether the documents show their order: each field that is sorted by is there in some, and a list in none, as which of
+    /// its values counts is not known here. A field that was not asked for is missing in all.
+    fn shows(&self, sort: &[u8]) -> bool {
+        elements(sort).map_while(Result::ok).all(|path| {
+            let Ok(path) = std::str::from_utf8(path.key) else { return false };
+            let path: Vec<&str> = path.split('.').collect();
+            let has = |document: &&[u8]| find_path(document, &path).is_some();
+            self.documents.iter().any(has)
+                && !self.documents.iter().any(|document| meets_list(document, &path))
+        })
+    }
+
+    /// What each document has in the fields that are sorted by.
     fn keys(&self, sort: &[u8]) -> Vec<Vec<Key<'a>>> {
         let paths: Vec<Element<'_>> = elements(sort).map_while(Result::ok).collect();
         let key = |document: &&'a [u8]| {
@@ -116,6 +133,20 @@ impl<'a> Batch<'a> {
         };
         self.documents.iter().map(key).collect()
     }
+}
+
+/// Whether a list lies on the path, or at its end.
+fn meets_list(document: &[u8], path: &[&str]) -> bool {
+    let mut inside = document;
+    for key in path {
+        let Some(found) = find(inside, key) else { return false };
+        if found.value.kind == BsonType::Array {
+            return true;
+        }
+        let Some(inner) = found.value.as_document() else { return false };
+        inside = inner;
+    }
+    false
 }
 
 #[cfg(test)]

@@ -264,7 +264,7 @@ pub fn text(comparison: &Comparison) -> String {
 
 fn stands_out(comparison: &Comparison, out: &mut String) {
     let found = comparison.standing_out();
-    if found.is_empty() {
+    if found.is_empty() && comparison.differences.is_empty() {
         out.push_str("\nNothing stands out: no query shape is slower or faster by more than noise, or answers otherwise.\n\n");
         return;
     }
@@ -299,5 +299,34 @@ mod tests {
         assert!(!is_beyond(&[1.0, 1.2, 1.9], &[2.0, 2.0, 2.0]));
         assert!(!is_beyond(&[1.0], &[1.05]) && is_beyond(&[1.0], &[2.0]));
         assert_eq!(Change::of(&[], &[1.0]), None);
+    }
+
+    #[test]
+    fn as_many_answers_that_differ_are_not_the_same_answers() {
+        let report = |at_ms: u64| {
+            let mut report = Report::default();
+            report.answers.differences.push(Difference {
+                connection: 1,
+                at_ms,
+                namespace: "app.c".into(),
+                shape: "find app.c {x: ?}".into(),
+                what: "cursor.firstBatch".into(),
+                racing: false,
+                request: String::new(),
+                recorded: String::new(),
+                replayed: String::new(),
+            });
+            report
+        };
+        let compared = |before: &Report, now: &Report| {
+            let comparison = Comparison::of(&[before], &[now]);
+            let report = Report { comparison: Some(comparison.clone()), ..Report::default() };
+            (text(&comparison), super::super::html(&report))
+        };
+        let (same, page) = compared(&report(5), &report(5));
+        assert!(same.contains("Nothing stands out") && page.contains("Nothing stands out"));
+        let (other, page) = compared(&report(5), &report(6));
+        assert!(!other.contains("Nothing stands out") && !page.contains("Nothing stands out"), "{other}");
+        assert!(other.contains("find app.c {x: ?}") && other.contains("6 ms"), "{other}");
     }
 }

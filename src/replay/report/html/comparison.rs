@@ -39,7 +39,7 @@ pub(super) fn section(comparison: &Comparison, out: &mut String) {
 
 fn stands_out(comparison: &Comparison, out: &mut String) {
     let found = comparison.standing_out();
-    if found.is_empty() {
+    if found.is_empty() && comparison.differences.is_empty() {
         out.push_str("<p class=good>Nothing stands out: no query shape is slower or faster by more than noise, or answers otherwise.</p>");
         return;
     }
