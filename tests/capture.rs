@@ -254,6 +254,14 @@ fn looks_at_it(files: &Path) {
     let (ok, said) = run(&["capture", "merge", &to, &path, "--out", &both]);
     assert!(ok, "{said}");
     assert_eq!(read(Path::new(&both)).len(), left.len() + read(files).len());
+    let nothing = cut.path().join("nothing");
+    let out = nothing.display().to_string();
+    let (ok, said) = run(&["capture", "cut", &path, "--out", &out, "--collection", "app.nothing"]);
+    assert!(!ok && said.contains("no request is meant") && !nothing.exists(), "{said}");
+    let (ok, said) = run(&["capture", "cut", &path, "--out", &out, "--from", "2s", "--to", "1s"]);
+    assert!(!ok && said.contains("--from is not before --to") && !nothing.exists(), "{said}");
+    let (ok, said) = run(&["capture", "merge", &path, &to, &path, "--out", &out]);
+    assert!(!ok && said.contains("is given twice") && !nothing.exists(), "{said}");
     let file = cut.path().join("lines.json").display().to_string();
     let (ok, said) = run(&["capture", "export", &path, "--brief", "--out", &file]);
     assert!(ok && std::fs::read_to_string(&file).unwrap().lines().count() == read(files).len(), "{said}");
