@@ -121,8 +121,13 @@ fn table(title: &str, rows: &[Row], report: &Report, out: &mut String) {
         return;
     }
     let below = report.below();
-    let and_below = below.map_or(String::new(), |(what, _)| format!(" (and below it {what})"));
-    let _ = writeln!(out, "\nBy {title}, from sent{and_below}");
+    let what = match below {
+        // Of a dry run there is nothing else.
+        Some((what, _)) if report.overall.sent.count == 0 => what.to_owned(),
+        Some((what, _)) => format!("from sent (and below it {what})"),
+        None => "from sent".to_owned(),
+    };
+    let _ = writeln!(out, "\nBy {title}, {what}");
     for row in rows.iter().take(ROWS_MAX) {
         line(&row.name, &row.sent, out);
         if let Some((_, second)) = below {
@@ -192,7 +197,10 @@ fn answers(report: &Report, out: &mut String) {
     }
     if answers.different > DIFFERENCES_MAX as u64 {
         let listed = answers.differences.len();
-        let _ = writeln!(out, "  the files list the first {listed} that differ");
+        let _ = writeln!(
+            out,
+            "\n  {listed} of them, at most five of a query shape, are in what --json and --html write"
+        );
     }
     out.push('\n');
 }
