@@ -5,7 +5,7 @@ mod support;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
@@ -254,9 +254,40 @@ fn looks_at_it(files: &Path) {
     let (ok, said) = run(&["capture", "merge", &to, &path, "--out", &both]);
     assert!(ok, "{said}");
     assert_eq!(read(Path::new(&both)).len(), left.len() + read(files).len());
+    let nothing = cut.path().join("nothing");
+    let out = nothing.display().to_string();
+    let (ok, said) = run(&["capture", "cut", &path, "--out", &out, "--collection", "app.nothing"]);
+    assert!(!ok && said.contains("no request is meant") && !nothing.exists(), "{said}");
+    let (ok, said) = run(&["capture", "cut", &path, "--out", &out, "--from", "2s", "--to", "1s"]);
+    assert!(!ok && said.contains("--from is not before --to") && !nothing.exists(), "{said}");
+    let (ok, said) = run(&["capture", "merge", &path, &to, &path, "--out", &out]);
+    assert!(!ok && said.contains("is given twice") && !nothing.exists(), "{said}");
     let file = cut.path().join("lines.json").display().to_string();
     let (ok, said) = run(&["capture", "export", &path, "--brief", "--out", &file]);
     assert!(ok && std::fs::read_to_string(&file).unwrap().lines().count() == read(files).len(), "{said}");
+    ends_well_where_nobody_reads(&path, cut.path());
+}
+
+/// What is printed into a pipe that is closed, or onto a disk that is full.
+fn ends_well_where_nobody_reads(capture: &str, scratch: &Path) {
+    let torana = || Command::new(env!("CARGO_BIN_EXE_torana"));
+    let mut info = torana()
+        .args(["capture", "info", capture])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(info.stdout.take());
+    let info = info.wait_with_output().unwrap();
+    assert!(info.status.success() && info.stderr.is_empty(), "{info:?}");
+    let report = scratch.join("report.json");
+    let mut replay = torana();
+    replay.args(["replay", capture, "--dry-run", "--json"]).arg(&report);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let replay = replay.stdout(full).output().unwrap();
+    assert!(!replay.status.success(), "{replay:?}");
+    let report = std::fs::read_to_string(&report).unwrap();
+    assert!(serde_json::from_str::<serde_json::Value>(&report).is_ok(), "{report}");
 }
 
 #[test]

@@ -189,7 +189,11 @@ fn a_mistake_is_named_with_its_line_and_what_may_be_meant() {
             "t.toml:3: limits.message_max is 64MB, which is outside 17MiB to 48MB",
         ),
         ("[pool]\nmax = 1\n", "t.toml:3: pool.max is 1, which is outside 2 to 10000"),
-        ("[pool]\nmax = -1\n", "t.toml:3: invalid value: integer `-1`"),
+        ("[pool]\nmax = -1\n", "t.toml:3: invalid value: integer `-1`, expected a whole number from 0 on"),
+        (
+            "[capture]\nfolder = \"/c\"\ndatabases = \"app\"\n",
+            "t.toml:4: invalid type: string \"app\", expected a list, such as",
+        ),
         ("[pool]\nmax = 4\nmin_idle = 5\n", "t.toml:4: pool.min_idle is 5, above pool.max, which is 4"),
         (
             "[pool]\nbackoff_min = \"2s\"\n",

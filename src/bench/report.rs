@@ -84,6 +84,10 @@ fn ending(workload: &Workload, ended: &Ended) -> String {
 
 fn notes(workload: &Workload, figures: &Figures) -> Vec<String> {
     let mut notes = Vec::new();
+    let plan = &workload.run;
+    if !plan.ramp.is_zero() && plan.time.is_some_and(|time| time <= plan.ramp) {
+        notes.push("the ramp took the whole time: what it grows to was never sent".to_owned());
+    }
     if figures.connected < workload.run.clients {
         let all = workload.run.clients;
         notes.push(format!("only {} of {all} clients had a connection when it began", figures.connected));

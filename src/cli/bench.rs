@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use super::descriptors;
 use super::outputs::{self, Outputs};
+use super::print;
 use crate::bench::dry_run;
 use crate::bench::workload::{self, EXAMPLE};
 use crate::bench::{Allowed, Options, Workload, run as bench};
@@ -97,15 +98,13 @@ pub(super) struct Arguments {
 /// Runs, prints the report, writes its files.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let Some(path) = arguments.workload.as_deref().filter(|_| !arguments.example) else {
-        print!("{EXAMPLE}");
-        return Ok(());
+        return Ok(print(EXAMPLE)?);
     };
     let mut workload = read(path)?;
     change(&mut workload, arguments);
     let uri = arguments.to.as_deref().filter(|_| !arguments.dry_run);
     let Some(uri) = uri else {
-        print!("{}", dry_run::text(&workload, arguments.no_load));
-        return Ok(());
+        return Ok(print(&dry_run::text(&workload, arguments.no_load))?);
     };
     let to = outputs::connection_string("--to", uri)?;
     workload.run.clients = descriptors::room_for(workload.run.clients);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Flags, SetConfig, load};
+use crate::config::{CaptureConfig, Flags, SetConfig, load, show_size};
 
 /// Check a configuration file without starting anything
 ///
@@ -24,7 +24,20 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for set in &config.sets {
         println!("{}", summary(set));
     }
+    if let Some(capture) = &config.captures.at_start {
+        println!("{}", captured(capture));
+    }
     Ok(())
+}
+
+/// A capture in one line: `captured from the start: 1/10 of the connections, into /var/lib/capture, 10GiB at most`.
+fn captured(capture: &CaptureConfig) -> String {
+    let of = capture.set.as_ref().map_or(String::new(), |set| format!(" of {set}"));
+    let (folder, quota) = (capture.folder.display(), show_size(capture.limits.quota));
+    format!(
+        "captured from the start: 1/{} of the connections{of}, into {folder}, {quota} at most",
+        capture.sample
+    )
 }
 
 /// A set in one line: `rs0: 3 seeds, inside 127.0.0.1:27117 as gate, pool max 100`.
@@ -60,6 +73,14 @@ mod tests {
         let config = crate::config::parse("t.toml", text, &Flags::default()).unwrap();
         let wanted = "rs0: 2 seeds; default from 127.0.0.1:27117 as gate; pool max 100; 1 tag";
         assert_eq!(summary(&config.sets[0]), wanted);
+    }
+
+    #[test]
+    fn a_capture_is_a_line_of_its_own() {
+        let text = "uri = \"mongodb://db1\"\n[capture]\nfolder = \"/c\"\nsample = \"1/10\"\n";
+        let config = crate::config::parse("t.toml", text, &Flags::default()).unwrap();
+        let line = captured(config.captures.at_start.as_ref().unwrap());
+        assert_eq!(line, "captured from the start: 1/10 of the connections, into /c, 10GiB at most");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod replay;
 mod serve;
 mod tags;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -49,6 +50,15 @@ enum Command {
     Tags(tags::TagsArguments),
     Record(Box<record::Arguments>),
     Capture(Box<capture::Arguments>),
+}
+
+/// Prints. Whoever reads may stop reading (`| head`): that is no failure, and what is left to be done is done all the same.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
 }
 
 /// Does what the process's arguments say.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
+use super::print;
 use crate::config::{ConnectionString, UriError};
 use crate::replay::Report;
 use crate::replay::report::{html, text};
@@ -47,9 +48,10 @@ impl<'a> Outputs<'a> {
 
     /// Prints the report and writes its files; an error if it is none of a whole run.
     pub(super) fn give(&self, report: &Report) -> anyhow::Result<()> {
-        print!("{}", text(report));
+        // The files come first: what becomes of the terminal is no reason to lose them.
         write(self.json, || report.json())?;
         write(self.html, || html(report))?;
+        print(&text(report))?;
         check(report)
     }
 }

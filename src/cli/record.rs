@@ -167,13 +167,16 @@ async fn record(admin: &HostPort, order: &str) -> anyhow::Result<()> {
     let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
     let mut status = ask(admin, "POST", order).await?;
     say(&format!("recording the traffic of {} into {}", status.set, status.folder));
+    let folder = status.folder.clone();
     while status.recording {
-        tokio::select! {
-            () = sleep(LOOK_EVERY) => status = ask(admin, "GET", "").await?,
-            _ = interrupt.recv() => status = ask(admin, "DELETE", "").await?,
-            _ = terminate.recv() => status = ask(admin, "DELETE", "").await?,
-            _ = hangup.recv() => status = ask(admin, "DELETE", "").await?,
-        }
+        let method = tokio::select! {
+            () = sleep(LOOK_EVERY) => "GET",
+            _ = interrupt.recv() => "DELETE",
+            _ = terminate.recv() => "DELETE",
+            _ = hangup.recv() => "DELETE",
+        };
+        let asked = ask(admin, method, "").await;
+        status = asked.with_context(|| format!("what was recorded until now is in {folder}"))?;
         say(&line(&status));
     }
     // What it was asked last may have been before the last bytes were written.
@@ -247,10 +250,13 @@ async fn ask(admin: &HostPort, method: &str, body: &str) -> anyhow::Result<Statu
         std::io::Result::Ok(answer)
     };
     let answer = timeout(ANSWERS_WITHIN, asked).await.context("no answer in time")?;
-    let answer = answer.with_context(|| format!("torana's admin endpoint at {admin}"))?;
+    let answer = answer.with_context(|| {
+        format!("no torana answers at {admin}: --admin has to be the admin endpoint of one that runs")
+    })?;
     let answer = String::from_utf8_lossy(&answer);
-    let (head, body) =
-        answer.split_once("\r\n\r\n").context("no HTTP answer: is this torana's admin endpoint?")?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .with_context(|| format!("what answers at {admin} is no admin endpoint of torana's"))?;
     let code = head.split_whitespace().nth(1).unwrap_or_default();
     match code {
         "200" => {

@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     speed: Speed,
 
     /// Connections to the target, at most; one for each of the capture's as long as there is room
-    #[arg(long, default_value_t = 1000, value_name = "N")]
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = connections)]
     concurrency: usize,
 
     /// Play the capture N times, one after the other
@@ -88,6 +88,11 @@ pub(super) struct Arguments {
     quiet: bool,
 }
 
+fn connections(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| format!("{text:?} is no number of connections: 1 at least"))
+}
+
 /// Replays, prints the report, writes its files.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let to = match &arguments.to {
@@ -119,18 +124,39 @@ fn play_all(options: &Options, before: Option<Before>, times: u32) -> anyhow::Re
         Some(Before::Target(uri)) => (None, Some(Options { to: Some(uri), ..options.clone() })),
         None => (None, None),
     };
+    let is_compared = earlier.is_some() || other.is_some();
     let mut others = Vec::new();
     let mut runs = Vec::new();
+    let mut cut_short = None;
     for _ in 0..times {
-        if !runs.is_empty() && interrupted.load(Ordering::Relaxed) {
+        let before = other.as_ref().map(|other| play(other, &interrupted)).transpose();
+        let before = before.context("the replay against the target of --compare")?;
+        if before.is_some() && interrupted.load(Ordering::Relaxed) {
+            cut_short = before;
             break;
         }
-        if let Some(other) = &other {
-            others.push(play(other, &interrupted).context("the replay against the target of --compare")?);
+        let now = play(options, &interrupted)?;
+        if interrupted.load(Ordering::Relaxed) {
+            cut_short = Some(now);
+            break;
         }
-        runs.push(play(options, &interrupted)?);
+        others.extend(before);
+        runs.push(now);
     }
-    let mut report = joined(runs).unwrap_or_default();
+    // A run that was stopped is of less work than the others: nothing is told by setting it beside them.
+    let is_cut = cut_short.is_some();
+    let Some(mut report) = joined(runs) else {
+        let mut report = cut_short.unwrap_or_default();
+        if is_compared {
+            report.notes.push(
+                "it was stopped before there was a whole run on each side: nothing is compared".to_owned(),
+            );
+        }
+        return Ok(report);
+    };
+    if is_cut {
+        report.notes.push("it was stopped: the run that was under way then is left out".to_owned());
+    }
     if let Some(before) = earlier.or_else(|| joined(others)) {
         report.compare_with(&before);
     }

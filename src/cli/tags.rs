@@ -76,7 +76,12 @@ pub(super) fn run_tag(arguments: &TagArguments) -> anyhow::Result<()> {
     };
     let tag = arguments.level.map(|level| Tag { pattern: pattern.clone(), level });
     let tags = with_session(&arguments.place, async |session: &mut ZooKeeper| {
-        Ok(session.change_tag(pattern, tag.clone()).await?)
+        let had_one = tag.is_some() || session.tags().await?.iter().any(|tag| tag.pattern == *pattern);
+        let tags = session.change_tag(pattern, tag.clone()).await?;
+        if !had_one {
+            eprintln!("{pattern} had no tag: nothing was taken away");
+        }
+        Ok(tags)
     })?;
     show(&tags);
     Ok(())

@@ -92,7 +92,7 @@ words! {
 
 /// A word that is none of those there are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is none of {1}{2}")]
+#[error("there is no {0:?} here, only {1}{2}")]
 pub struct WordError(String, String, String);
 
 /// One of so many: `1/10`.

@@ -46,10 +46,23 @@ pub(super) fn explain(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let suggestion = quoted.next().and_then(|word| did_you_mean(word, quoted));
     let message = message.lines().collect::<Vec<_>>().join(", ");
+    let message = in_words(message);
     match suggestion {
         Some(meant) if message.starts_with("unknown") => format!("{message}; did you mean `{meant}`?"),
         _ => message,
     }
+}
+
+/// What serde names by types of Rust's, in words.
+fn in_words(message: String) -> String {
+    const WORDS: [(&str, &str); 4] = [
+        ("expected usize", "expected a whole number from 0 on"),
+        ("expected u16", "expected a whole number from 0 to 65535"),
+        ("expected u32", "expected a whole number from 0 on"),
+        ("expected a sequence", "expected a list, such as [\"a\", \"b\"]"),
+    ];
+    let found = WORDS.iter().find_map(|(end, words)| Some(format!("{}{words}", message.strip_suffix(end)?)));
+    found.unwrap_or(message)
 }
 
 fn threads(given: Option<&Spanned<usize>>, flags: &Flags, problems: &mut Problems<'_>) -> usize {

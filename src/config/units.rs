@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-const DURATION_HELP: &str = "a duration with its unit, such as \"500ms\", \"10s\", \"5m\" or \"1h\"";
-const DURATION_OR_OFF_HELP: &str = "a duration with its unit, such as \"10s\" or \"5m\", or \"off\"";
+const DURATION_HELP: &str =
+    "a duration with its unit, above zero, such as \"500ms\", \"10s\", \"5m\" or \"1h\"";
+const DURATION_OR_OFF_HELP: &str =
+    "a duration with its unit, above zero, such as \"10s\" or \"5m\", or \"off\"";
 const SIZE_HELP: &str = "a size with its unit, such as \"64KiB\" or \"48MB\"";
 
 /// Units of durations and what each is in milliseconds, largest first.

@@ -304,10 +304,9 @@ impl<'s> Engine<'s> {
         if let Some(pace) = self.settings.pace {
             let due = pace.due_before(now.min(self.time_limit()));
             let due = self.settings.operations.map_or(due, |all| due.min(all));
-            for _ in self.number..due {
-                self.figures.card.captured += 1;
-                self.figures.card.skip(Skip::Ended);
-            }
+            let unsent = due.saturating_sub(self.number);
+            self.figures.card.captured += unsent;
+            self.figures.card.skip_many(Skip::Ended, unsent);
         }
         self.ended = Some((ended, now));
     }

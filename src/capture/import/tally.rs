@@ -73,7 +73,9 @@ impl Skip {
             Skip::Shortened => {
                 "replies that were recorded without all of their documents: their facts are kept"
             }
-            Skip::BadDocument => "documents that cannot be read",
+            Skip::BadDocument => {
+                "documents that cannot be read (of JSON, extended JSON is, one document a line)"
+            }
             Skip::NoOperation => "documents that are no operation",
             Skip::NoTime => "operations without a time",
             Skip::Truncated => "operations that the server cut short in its profile",

@@ -1,6 +1,6 @@
 //! `torana capture cut` and `merge`: captures out of others.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{DirBuilder, File};
 use std::io::BufWriter;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -12,6 +12,7 @@ use super::filter::{Filter, for_each, readers};
 use crate::capture::block::BYTES_USUAL;
 use crate::capture::file::records;
 use crate::capture::{CaptureError, Head, Kind, Reader, Record, Writer, folder};
+use crate::cli::print;
 use crate::cli::record::size;
 
 /// Bytes of a file, about.
@@ -53,6 +54,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.filter.is_all() {
         bail!("say what is to be cut out: --from, --to, --connection, --database, --collection, --command");
     }
+    if let (Some(from), Some(to)) = (arguments.filter.from, arguments.filter.to)
+        && from.0 >= to.0
+    {
+        bail!("--from is not before --to: both are counted from the beginning of the capture");
+    }
     let readers = readers(&arguments.capture)?;
     let head = readers.first().map(|reader| reader.head.clone()).context("an empty capture")?;
     drop(readers);
@@ -81,6 +87,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Ok(true)
     })?;
     damage.iter().for_each(|what| eprintln!("damage: {what}"));
+    if chosen.meant() == 0 {
+        out.discard()?;
+        let capture = arguments.capture.display();
+        bail!(
+            "no request is meant by all of that: nothing was cut out (torana capture info {capture} says what there is)"
+        );
+    }
     out.finish()
 }
 
@@ -88,6 +101,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 pub(super) fn run_merge(arguments: &MergeArguments) -> anyhow::Result<()> {
     let mut streams =
         arguments.captures.iter().map(|path| Stream::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut files = HashSet::new();
+    for reader in streams.iter().flat_map(|stream| &stream.readers) {
+        if !files.insert((reader.head.capture_id.clone(), reader.head.file)) {
+            bail!("{} is given twice: all that is in it would be there twice", reader.path().display());
+        }
+    }
     let heads: Vec<Head> = streams.iter().map(|stream| stream.head.clone()).collect();
     let mut head = heads.first().cloned().context("no capture")?;
     if let Some(other) = heads.iter().find(|other| other.set != head.set) {
@@ -253,7 +272,15 @@ impl Output {
     fn finish(mut self) -> anyhow::Result<()> {
         self.write_block()?;
         self.close_file()?;
-        println!("{} records, {} in {}", self.all, size(self.bytes), self.folder.display());
+        Ok(print(&format!("{} records, {} in {}\n", self.all, size(self.bytes), self.folder.display()))?)
+    }
+
+    /// Takes back what was written; the folder stays if anything else is in it.
+    fn discard(self) -> anyhow::Result<()> {
+        for file in folder::files(&self.folder)? {
+            std::fs::remove_file(&file).with_context(|| file.display().to_string())?;
+        }
+        drop(std::fs::remove_dir(&self.folder));
         Ok(())
     }
 }

@@ -48,6 +48,8 @@ pub struct Chosen<'f> {
     connections: HashSet<u64>,
     /// Whether what ends transactions and sessions goes with what is chosen.
     with_ends: bool,
+    /// Requests that the filter itself meant so far.
+    meant: u64,
 }
 
 impl Filter {
@@ -67,6 +69,7 @@ impl Filter {
             requests: HashMap::new(),
             connections: HashSet::new(),
             with_ends: false,
+            meant: 0,
         }
     }
 
@@ -95,8 +98,15 @@ impl Chosen<'_> {
         self
     }
 
-    fn takes_request(&self, request: &Request<'_>) -> bool {
-        self.filter.takes(request) || (self.with_ends && Asked::of(request.message).goes_with_others())
+    /// Requests that were meant so far, and not only taken because others are.
+    pub fn meant(&self) -> u64 {
+        self.meant
+    }
+
+    fn takes_request(&mut self, request: &Request<'_>) -> bool {
+        let is_meant = self.filter.takes(request);
+        self.meant += u64::from(is_meant);
+        is_meant || (self.with_ends && Asked::of(request.message).goes_with_others())
     }
 
     /// Whether `record` is meant. To be asked for each record in the order of the file.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::capture::import::{self, Format, Options, Summary};
+use crate::cli::print;
 use crate::cli::record::size;
 use crate::config::{Redact, Replies};
 
@@ -67,7 +68,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         redact: arguments.redact,
         redact_fields: arguments.redact_field.clone(),
     })?;
-    print!("{}", text(&summary));
+    print(&text(&summary))?;
     summary.tally.damage.iter().for_each(|what| eprintln!("damage: {what}"));
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::filter::{for_each, readers, seconds};
 use crate::capture::{Asked, Form, Head, Kind, Record};
+use crate::cli::print;
 use crate::cli::record::size;
 
 /// So many kinds of requests are told apart; those beyond are one.
@@ -65,15 +66,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         counts.note(record);
         Ok(true)
     })?;
-    if let Some(head) = head {
-        print!("{}", about(&head));
-    }
-    print!("{}", counts.show(files, bytes, arguments.top));
+    let mut text =
+        head.map_or(String::new(), |head| about(&head)) + &counts.show(files, bytes, arguments.top);
     match damage.as_slice() {
-        [] => println!("no damage"),
-        damage => damage.iter().for_each(|what| println!("damage: {what}")),
+        [] => text += "no damage\n",
+        damage => damage.iter().for_each(|what| text += &format!("damage: {what}\n")),
     }
-    Ok(())
+    Ok(print(&text)?)
 }
 
 fn about(head: &Head) -> String {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::text::millis;
 use super::{PERCENTILES, Percentiles, Report, Row, TargetInfo, WorkloadInfo};
 use crate::replay::judge::Difference;
+use crate::replay::stats::OTHER;
 
 /// Without repeated runs, a change below this share is not called one: runs on a quiet machine differ by so much.
 const NOISE_UNKNOWN: f64 = 0.10;
@@ -86,7 +87,8 @@ pub struct Comparison {
     pub rates: [f64; 2],
     /// All operations, then by command, collection and query shape.
     pub groups: Vec<Group>,
-    /// Answers of now that differ from the recorded ones where those of before do not.
+    /// Answers of now that differ from the recorded ones where those of before do not, as far as is known: of those that are
+    /// listed, where before lists all of their shape.
     pub differences: Vec<Difference>,
 }
 
@@ -144,7 +146,16 @@ impl Comparison {
         let is_same = |one: &Difference, other: &Difference| {
             (one.connection, one.at_ms, &one.shape) == (other.connection, other.at_ms, &other.shape)
         };
-        let is_new = |one: &&Difference| !old.answers.differences.iter().any(|other| is_same(one, other));
+        // Where the other side has more differences than it lists, one that is not listed may be there all the same.
+        let is_known = |one: &&Difference| {
+            let listed =
+                old.answers.differences.iter().filter(|other| other.shape == one.shape).count() as u64;
+            let named = |name: &str| old.shapes.iter().find(|row| row.name == name);
+            named(&one.shape).or_else(|| named(OTHER)).is_none_or(|row| row.different <= listed)
+        };
+        let is_new = |one: &&Difference| {
+            !old.answers.differences.iter().any(|other| is_same(one, other)) && is_known(one)
+        };
         Comparison {
             before: old.target.clone(),
             before_runs: before.len(),
@@ -290,6 +301,35 @@ fn cell(label: &str, change: &Change) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A report of `different` answers to one shape that differ, of which those of the connections `listed` are listed.
+    fn differing(different: u64, listed: &[u64]) -> Report {
+        let mut report = Report::default();
+        report.shapes.push(Row { name: "find a.b {c: ?}".to_owned(), different, ..Row::default() });
+        report.answers.differences.extend(listed.iter().map(|connection| Difference {
+            connection: *connection,
+            at_ms: 1,
+            namespace: "a.b".to_owned(),
+            shape: "find a.b {c: ?}".to_owned(),
+            what: String::new(),
+            racing: false,
+            request: String::new(),
+            recorded: String::new(),
+            replayed: String::new(),
+        }));
+        report
+    }
+
+    #[test]
+    fn an_answer_differs_on_one_side_alone_only_if_the_other_side_lists_all_of_its_own() {
+        let new_ones = |old: &Report, new: &Report| -> Vec<u64> {
+            Comparison::of(&[old], &[new]).differences.iter().map(|one| one.connection).collect()
+        };
+        let new = differing(6, &[1, 2, 3]);
+        assert_eq!(new_ones(&differing(2, &[1, 2]), &new), [3]);
+        assert_eq!(new_ones(&differing(6, &[4, 5]), &new), [0; 0]);
+        assert_eq!(new_ones(&Report::default(), &new), [1, 2, 3]);
+    }
 
     #[test]
     fn a_change_is_beyond_noise_when_the_runs_of_both_sides_keep_apart() {

@@ -95,6 +95,10 @@ fn scorecard(report: &Report, out: &mut String) {
 }
 
 fn latencies(report: &Report, out: &mut String) {
+    if is_empty(&report.overall) {
+        out.push_str("\nThere is nothing to measure: no operation was sent\n");
+        return;
+    }
     let names: Vec<String> = PERCENTILES.iter().map(|(name, _)| format!("{name:>9}")).collect();
     let _ = writeln!(
         out,
@@ -116,13 +120,22 @@ fn latencies(report: &Report, out: &mut String) {
     }
 }
 
+fn is_empty(row: &Row) -> bool {
+    row.sent.count + row.recorded.count + row.errors == 0
+}
+
 fn table(title: &str, rows: &[Row], report: &Report, out: &mut String) {
-    if rows.is_empty() {
+    if rows.iter().all(is_empty) {
         return;
     }
     let below = report.below();
-    let and_below = below.map_or(String::new(), |(what, _)| format!(" (and below it {what})"));
-    let _ = writeln!(out, "\nBy {title}, from sent{and_below}");
+    let what = match below {
+        // Of a dry run there is nothing else.
+        Some((what, _)) if report.overall.sent.count == 0 => what.to_owned(),
+        Some((what, _)) => format!("from sent (and below it {what})"),
+        None => "from sent".to_owned(),
+    };
+    let _ = writeln!(out, "\nBy {title}, {what}");
     for row in rows.iter().take(ROWS_MAX) {
         line(&row.name, &row.sent, out);
         if let Some((_, second)) = below {
@@ -192,7 +205,10 @@ fn answers(report: &Report, out: &mut String) {
     }
     if answers.different > DIFFERENCES_MAX as u64 {
         let listed = answers.differences.len();
-        let _ = writeln!(out, "  the files list the first {listed} that differ");
+        let _ = writeln!(
+            out,
+            "\n  {listed} of them, at most five of a query shape, are in what --json and --html write"
+        );
     }
     out.push('\n');
 }
@@ -227,6 +243,16 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_nothing_was_sent_there_are_no_tables() {
+        let mut report = Report::default();
+        report.commands.push(Row { name: "find".to_owned(), ..Row::default() });
+        let shown = text(&report);
+        assert!(shown.contains("no operation was sent") && !shown.contains("P50"), "{shown}");
+        report.overall.errors = 1;
+        assert!(text(&report).contains("P50"));
+    }
 
     #[test]
     fn nothing_of_a_capture_steers_the_terminal() {
