@@ -4,7 +4,7 @@
 //! the writer over a bounded channel; where there is no room in it, the record is refused, and with it the rest of its
 //! connection: clients are never slowed by the disk. Everything that is kept in memory counts against one budget.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -109,6 +109,9 @@ pub struct Queue {
     spare: Mutex<Vec<Vec<u8>>>,
     used: AtomicUsize,
     held: AtomicUsize,
+    /// Nothing more is taken. The writer looks at this rather than at `state`: it has a low priority, and clients would wait
+    /// for it if it were passed over with the lock in its hands.
+    has_ended: AtomicBool,
     used_max: usize,
     held_max: usize,
 }
@@ -133,6 +136,7 @@ impl Queue {
             spare: Mutex::default(),
             used: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
+            has_ended: AtomicBool::new(false),
             used_max: memory_max - held_max,
             held_max,
         };
@@ -213,8 +217,8 @@ impl Queue {
 
     /// Takes nothing more. What was taken is still handed to the writer.
     pub fn end(&self) {
-        let mut state = self.locked();
-        state.sender = None;
+        self.locked().sender = None;
+        self.has_ended.store(true, Ordering::Release);
         // Whoever knows of the queue for longer has no use for their memory.
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -243,9 +247,8 @@ impl Queue {
     pub fn done(&self, filled: Filled) {
         self.release(filled.weight);
         let mut bytes = filled.bytes;
-        let is_over = self.locked().sender.is_none();
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_over && bytes.capacity() == CHUNK && spare.len() < SPARE_MAX {
+        if !self.has_ended.load(Ordering::Acquire) && bytes.capacity() == CHUNK && spare.len() < SPARE_MAX {
             bytes.clear();
             spare.push(bytes);
         }

@@ -2,13 +2,18 @@
 
 use bson::oid::ObjectId;
 
-use super::context::{Checkout, Set, Shared};
+use tokio::time::{Duration, timeout};
+
+use super::context::{Checkout, Member, Set, Shared};
 use super::reply::{ReplyError, poll_reply};
 use super::stream::fill;
 use crate::command::TransactionId;
 use crate::doc::{DocWriter, find_path};
 use crate::pool::Class;
 use crate::wire::{MsgFlags, OpMsgBuilder};
+
+/// How long one member is asked for its set's id.
+const ID_WITHIN: Duration = Duration::from_millis(900);
 
 /// Sends `command` and returns the reply's document. On an error, or cancelled, the connection must be closed.
 pub async fn run(shared: &Shared, server: &mut Checkout, command: &[u8]) -> Result<Vec<u8>, ReplyError> {
@@ -32,19 +37,25 @@ pub async fn run(shared: &Shared, server: &mut Checkout, command: &[u8]) -> Resu
 pub async fn replica_set_id(shared: &Shared, set: &Set) -> Option<ObjectId> {
     let served = set.served.load_full();
     for member in served.iter().filter_map(std::sync::Weak::upgrade) {
-        let Ok(mut server) = member.pools.common().check_out(Class::Relief, None).await else { continue };
-        let mut command = Vec::with_capacity(64);
-        let mut writer = DocWriter::begin(&mut command);
-        writer.i32(b"replSetGetConfig", 1).string(b"$db", "admin");
-        writer.finish();
-        let Ok(reply) = run(shared, &mut server, &command).await else { continue };
-        server.finish();
-        let id = find_path(&reply, &["config", "settings", "replicaSetId"]);
-        if let Some(id) = id.and_then(|id| id.as_object_id().copied()) {
-            return Some(ObjectId::from_bytes(id));
+        // One that hangs must not keep the others from being asked.
+        let told = timeout(ID_WITHIN, replica_set_id_by(shared, &member)).await;
+        if let Ok(Some(id)) = told {
+            return Some(id);
         }
     }
     None
+}
+
+async fn replica_set_id_by(shared: &Shared, member: &Member) -> Option<ObjectId> {
+    let mut server = member.pools.common().check_out(Class::Relief, None).await.ok()?;
+    let mut command = Vec::with_capacity(64);
+    let mut writer = DocWriter::begin(&mut command);
+    writer.i32(b"replSetGetConfig", 1).string(b"$db", "admin");
+    writer.finish();
+    let reply = run(shared, &mut server, &command).await.ok()?;
+    server.finish();
+    let id = find_path(&reply, &["config", "settings", "replicaSetId"]);
+    id.and_then(|id| id.as_object_id().copied()).map(ObjectId::from_bytes)
 }
 
 /// `abortTransaction` for exactly this session and number.

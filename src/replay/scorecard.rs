@@ -115,6 +115,11 @@ impl Scorecard {
         self.skipped[why as usize] += 1;
     }
 
+    /// So many more were.
+    pub fn skip_many(&mut self, why: Skip, count: u64) {
+        self.skipped[why as usize] += count;
+    }
+
     /// One more failed.
     pub fn fail(&mut self, why: Failure) {
         self.failed[why as usize] += 1;
