@@ -248,7 +248,7 @@ mod tests {
         ];
         let thing = |touched: &Touched| touched.things[0].0;
         for written in &written {
-            assert_eq!(written.things, [(thing(&written), true)]);
+            assert_eq!(written.things, [(thing(written), true)]);
             assert!(read.iter().all(|read| read.things.contains(&(thing(written), false))));
         }
         let others = [
