@@ -70,6 +70,7 @@
 //! Nothing here knows sockets or members: [`proxy`](crate::proxy) hands over what passes.
 
 pub mod asked;
+mod behind;
 pub mod block;
 pub mod decode;
 pub mod digest;

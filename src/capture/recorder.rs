@@ -17,6 +17,7 @@ use rand::TryRng;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use super::behind::Behind;
 use super::error::CaptureError;
 use super::folder;
 use super::head::Head;
@@ -114,14 +115,14 @@ pub trait Disk: Send {
     fn create(&mut self, path: &Path) -> io::Result<Box<dyn Write + Send>>;
 }
 
-/// The real one.
+/// The real one. A file is written on a thread of its own.
 #[derive(Debug)]
 pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn create(&mut self, path: &Path) -> io::Result<Box<dyn Write + Send>> {
         let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Box::new(file))
+        Ok(Box::new(Behind::new(file)?))
     }
 }
 
