@@ -242,6 +242,14 @@ fn looks_at_it(files: &Path) {
     let of_kind = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).count();
     assert!(ok && of_kind("request") >= 2 && of_kind("request") == of_kind("reply"), "{lines:?}");
     assert!(lines.iter().any(|line| line["body"]["collection"] == "things"));
+    let (ok, lines) = run(&["capture", "cat", &path, "--shape", "find app.things*"]);
+    let requests: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut requests = requests.iter().filter(|line| line["kind"] == "request").peekable();
+    assert!(ok && requests.peek().is_some(), "{lines}");
+    assert!(requests.all(|line| line["body"]["find"] == "things"), "{lines}");
+    let (_, none) = run(&["capture", "cat", &path, "--shape", "find app.things {no_such_field: ?}"]);
+    assert!(!none.contains("\"kind\":\"request\""), "{none}");
     let cut = Scratch::new("cut");
     let to = cut.path().join("cut").display().to_string();
     let (ok, said) = run(&["capture", "cut", &path, "--out", &to, "--collection", "app.large"]);

@@ -60,13 +60,7 @@ impl Filter {
             Filter::Namespace(patterns) => {
                 patterns.iter().any(|pattern| matches(pattern.as_bytes(), view.database, view.collection()))
             }
-            Filter::Shape(pattern) => {
-                let shape = shape::text(view);
-                match pattern.strip_suffix('*') {
-                    Some(front) => shape.starts_with(front),
-                    None => shape == *pattern,
-                }
-            }
+            Filter::Shape(pattern) => shape::matches(pattern, &shape::text(view)),
         }
     }
 }

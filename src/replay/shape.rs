@@ -24,6 +24,14 @@ pub fn text(view: &View<'_>) -> String {
     out
 }
 
+/// Whether a shape is the one of `pattern`, or begins so if that ends with `*`.
+pub fn matches(pattern: &str, shape: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(front) => shape.starts_with(front),
+        None => shape == pattern,
+    }
+}
+
 /// A number for the shape of a request: the same for the same shape, and found without writing it down.
 pub fn number(view: &View<'_>, hashing: &Hashing) -> u64 {
     let mut hashed = Hashed { hasher: hashing.build_hasher(), length: 0 };

@@ -18,7 +18,7 @@ use crate::cli::record::size;
 /// Bytes of a file, about.
 const FILE_SIZE: u64 = 256 << 20;
 
-/// Make a capture of a part of another: of some time, some connections, some collections or commands
+/// Make a capture of a part of another: of some time, some connections, some collections, commands or query shapes
 ///
 /// Replies go with their requests, and hellos and what ends transactions and sessions with whatever is cut out. Times stay as they were, counted from the beginning of the first capture.
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,9 @@ pub(super) struct MergeArguments {
 /// Cuts.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.filter.is_all() {
-        bail!("say what is to be cut out: --from, --to, --connection, --database, --collection, --command");
+        bail!(
+            "say what is to be cut out: --from, --to, --connection, --database, --collection, --command, --shape"
+        );
     }
     if let (Some(from), Some(to)) = (arguments.filter.from, arguments.filter.to)
         && from.0 >= to.0

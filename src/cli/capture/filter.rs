@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::capture::file::records;
 use crate::capture::{Asked, CaptureError, Kind, Reader, Record, Request, folder};
 use crate::config::{CollectionPattern, Span};
+use crate::replay::shape;
+use crate::replay::view::View;
 
 /// Which records are meant: all that is said must hold
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -34,6 +36,10 @@ pub struct Filter {
     /// Requests of this command
     #[arg(long, value_name = "COMMAND")]
     pub command: Vec<String>,
+
+    /// Requests of this query shape, as reports of replays show it, or its beginning and *: 'find app.c {player: ?}'
+    #[arg(long, value_name = "SHAPE")]
+    pub shape: Vec<String>,
 }
 
 /// A filter on its way through a capture: replies go with their requests.
@@ -74,7 +80,8 @@ impl Filter {
     }
 
     fn looks_at_requests(&self) -> bool {
-        !(self.database.is_empty() && self.collection.is_empty() && self.command.is_empty())
+        let names_none = self.database.is_empty() && self.collection.is_empty() && self.command.is_empty();
+        !(names_none && self.shape.is_empty())
     }
 
     fn takes(&self, request: &Request<'_>) -> bool {
@@ -87,6 +94,12 @@ impl Filter {
             && (self.database.is_empty() || self.database.iter().any(|name| is(name, asked.database)))
             && (self.collection.is_empty()
                 || self.collection.iter().any(|one| one.matches(&asked.namespace())))
+            && (self.shape.is_empty() || self.has_shape(request.message))
+    }
+
+    fn has_shape(&self, message: &[u8]) -> bool {
+        let shape = View::of(message).map(|view| shape::text(&view)).unwrap_or_default();
+        self.shape.iter().any(|pattern| shape::matches(pattern, &shape))
     }
 }
 
