@@ -6,8 +6,11 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Bytes that wait for the disk, at most; one piece that is larger waits alone.
-const WAITING_MAX: usize = 8 << 20;
+/// Bytes that wait for the disk, at most.
+const WAITING_MAX: usize = 4 << 20;
+
+/// Bytes of a piece: what is written at once is handed over in as many as it takes.
+const PIECE_MAX: usize = 512 << 10;
 
 /// Wraps what is slow. Errors come with a later write, or with the flush, which waits for all that was written before.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ impl Waiting {
 
     /// Waits until there is room for so many bytes, and takes it.
     fn take(&self, bytes: usize) {
-        let is_full = |state: &mut State| state.bytes > 0 && state.bytes + bytes > WAITING_MAX;
+        let is_full = |state: &mut State| state.bytes + bytes > WAITING_MAX;
         let mut state = self.less.wait_while(self.locked(), is_full).unwrap_or_else(PoisonError::into_inner);
         state.bytes += bytes;
     }
@@ -106,6 +109,7 @@ fn write(mut file: impl Write, orders: &Receiver<Order>, waiting: &Waiting) {
 
 impl Write for Behind {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(PIECE_MAX)];
         self.waiting.error()?;
         self.waiting.take(bytes.len());
         self.send(Order::Write(bytes.to_vec()))?;
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_all_room_goes_alone_and_all_is_written_in_the_end() {
+    fn what_is_larger_than_all_room_goes_in_pieces_and_all_is_written_in_the_end() {
         let slow = Slow::of(usize::MAX, true);
         let mut behind = Behind::new(slow.clone()).unwrap();
         behind.write_all(b"first").unwrap();

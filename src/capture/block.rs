@@ -14,6 +14,9 @@ pub const BYTES_MAX: usize = 64 << 20;
 /// Records are put into a block until they have as many bytes: enough to compress well, little to lose in a crash.
 pub const BYTES_USUAL: usize = 1 << 20;
 
+/// Room that is kept from one block to the next, bytes; that for a larger one is given back with the next usual one.
+const KEPT_MAX: usize = 2 * BYTES_USUAL;
+
 /// How hard is compressed. Level 1 keeps up with a busy proxy on a small share of a core.
 const LEVEL: i32 = 1;
 
@@ -52,35 +55,39 @@ impl BlockFront {
 /// Packs blocks; keeps what that takes from one to the next.
 pub struct Packer {
     compressor: zstd::bulk::Compressor<'static>,
+    /// The last block, and room behind it.
+    block: Vec<u8>,
 }
 
 impl Packer {
     /// One with the usual level.
     pub fn new() -> std::io::Result<Packer> {
-        Ok(Packer { compressor: zstd::bulk::Compressor::new(LEVEL)? })
+        Ok(Packer { compressor: zstd::bulk::Compressor::new(LEVEL)?, block: Vec::new() })
     }
 
-    /// Puts the block with these `records` behind `out`. At most [`BYTES_MAX`] bytes of them.
-    pub fn pack(
-        &mut self,
-        records: &[u8],
-        count: u32,
-        (first, last): (u64, u64),
-        out: &mut Vec<u8>,
-    ) -> std::io::Result<()> {
-        let payload = self.compressor.compress(records)?;
-        let mut front = Vec::with_capacity(FRONT);
-        front.extend(MAGIC);
-        front.extend((payload.len() as u32).to_le_bytes());
-        front.extend((records.len() as u32).to_le_bytes());
-        front.extend(count.to_le_bytes());
-        front.extend(first.to_le_bytes());
-        front.extend(last.to_le_bytes());
-        let sum = sum(&front, &payload);
-        out.extend(front);
-        out.extend(sum.to_le_bytes());
-        out.extend(payload);
-        Ok(())
+    /// The block with these `records`, at most [`BYTES_MAX`] bytes of them. It is in memory once.
+    pub fn pack(&mut self, records: &[u8], count: u32, (first, last): (u64, u64)) -> std::io::Result<&[u8]> {
+        let most = FRONT + zstd::zstd_safe::compress_bound(records.len());
+        if self.block.len() > KEPT_MAX.max(most) {
+            self.block = Vec::new();
+        }
+        // Only what has grown is filled: the room stays.
+        if self.block.len() < most {
+            self.block.resize(most, 0);
+        }
+        let (front, payload) = self.block.split_at_mut(FRONT);
+        let length = self.compressor.compress_to_buffer(records, payload)?;
+        let (unsummed, rest) = front.split_at_mut(FRONT - 4);
+        let mut fields = Vec::with_capacity(FRONT);
+        fields.extend(MAGIC);
+        fields.extend((length as u32).to_le_bytes());
+        fields.extend((records.len() as u32).to_le_bytes());
+        fields.extend(count.to_le_bytes());
+        fields.extend(first.to_le_bytes());
+        fields.extend(last.to_le_bytes());
+        unsummed.copy_from_slice(&fields);
+        rest.copy_from_slice(&sum(unsummed, &payload[..length]).to_le_bytes());
+        Ok(&self.block[..FRONT + length])
     }
 }
 

@@ -41,12 +41,11 @@ pub struct BlockAt {
     pub records: u32,
 }
 
-/// Writes one file: its head, then blocks, then its index. Each block reaches the system in one write.
+/// Writes one file: its head, then blocks, then its index. Each block is handed over in one write.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
     packer: Packer,
-    packed: Vec<u8>,
     at: u64,
     index: Vec<BlockAt>,
 }
@@ -57,7 +56,7 @@ impl<W: Write> Writer<W> {
         let bytes = head.encode().map_err(io::Error::other)?;
         out.write_all(&bytes)?;
         let at = bytes.len() as u64;
-        Ok(Writer { out, packer: Packer::new()?, packed: Vec::new(), at, index: Vec::new() })
+        Ok(Writer { out, packer: Packer::new()?, at, index: Vec::new() })
     }
 
     /// Writes a block of `count` records, which span `times`. After an error the file has at most a part of it at its end.
@@ -65,11 +64,10 @@ impl<W: Write> Writer<W> {
         if count == 0 {
             return Ok(());
         }
-        self.packed.clear();
-        self.packer.pack(records, count, times, &mut self.packed)?;
-        self.out.write_all(&self.packed)?;
+        let packed = self.packer.pack(records, count, times)?;
+        self.out.write_all(packed)?;
         self.index.push(BlockAt { at: self.at, first: times.0, last: times.1, records: count });
-        self.at += self.packed.len() as u64;
+        self.at += packed.len() as u64;
         Ok(())
     }
 

@@ -15,7 +15,8 @@ use super::record::{FRONT, Record};
 pub const CHUNK: usize = 256 << 10;
 
 /// Bytes of all chunks that wait or are being written, and of replies that are being put together. With a block, its
-/// compressed copy and the spare chunks the recorder stays below 64 MiB.
+/// compressed copy (17 MiB, if it is one message of the longest that does not compress), what waits for the disk (4) and the
+/// spare chunks the recorder stays below 64 MiB.
 pub const MEMORY_MAX: usize = 36 << 20;
 
 /// The longest message that is kept, bytes: one with a document of the largest size. With 48 MB the memory would be used
