@@ -114,7 +114,7 @@ impl Shadow {
         let seen = core.seen.fetch_add(1, Ordering::Relaxed);
         // Not every n-th: an application asks in patterns, and would have the same question taken every time.
         let is_sampled = core.selection.takes_connection(seen, None, "");
-        if !is_sampled || !core.is_wanted.load(Ordering::Relaxed) {
+        if !is_sampled || !core.is_wanted() {
             return None;
         }
         if core.selection.looks_at_requests() && !core.selection.takes_request(&Asked::of(message)) {
@@ -163,6 +163,11 @@ impl Core {
     pub fn set_up(&self, is_up: bool) {
         self.is_up.store(is_up, Ordering::Relaxed);
         self.metrics.up.set(i64::from(is_up));
+    }
+
+    /// Whether reads are to be asked at all.
+    pub fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
     }
 
     /// Takes nothing any more, and counts nothing.

@@ -5,7 +5,7 @@ use crate::shadow::judge::{Found, judge};
 use crate::wire::{MsgFlags, OpMsgBuilder};
 use bson::{Document, doc};
 
-fn shadow(queue_max: usize, sample: u32) -> Arc<Shadow> {
+pub(super) fn shadow(queue_max: usize, sample: u32) -> Arc<Shadow> {
     let config = ShadowConfig {
         to: ConnectionString::parse("mongodb://127.0.0.1:1").unwrap(),
         sample,
@@ -22,7 +22,7 @@ fn shadow(queue_max: usize, sample: u32) -> Arc<Shadow> {
     shadow
 }
 
-fn message(id: i32, answers: i32, body: &Document) -> Vec<u8> {
+pub(super) fn message(id: i32, answers: i32, body: &Document) -> Vec<u8> {
     OpMsgBuilder::message(id, answers, MsgFlags(0), &bson::serialize_to_vec(body).unwrap())
 }
 
@@ -32,17 +32,17 @@ fn find(command: Document) -> Vec<u8> {
     message(7, 0, &command)
 }
 
-fn take(shadow: &Arc<Shadow>) -> Option<Box<Pending>> {
+pub(super) fn take(shadow: &Arc<Shadow>) -> Option<Box<Pending>> {
     let mut pending = shadow.take(&find(doc! { "find": "c" }), 7, Role::Primary)?;
     pending.took(std::time::Duration::from_millis(1));
     Some(pending)
 }
 
-fn queued(shadow: &Shadow) -> Option<Read> {
+pub(super) fn queued(shadow: &Shadow) -> Option<Read> {
     shadow.receiver.lock().unwrap().as_mut().unwrap().try_recv().ok()
 }
 
-fn answer(x: i32) -> Document {
+pub(super) fn answer(x: i32) -> Document {
     doc! { "cursor": { "firstBatch": [{ "_id": 1, "x": x }], "id": 0i64, "ns": "app.c" }, "ok": 1.0 }
 }
 

@@ -144,6 +144,10 @@ async fn work(asking: Arc<Asking>) {
 impl Asking {
     async fn serve(&self, mut read: Read) {
         let limit = self.core.config.limits.timeout;
+        // It has turned out to be the set that clients are served by: what waits is not asked of it either.
+        if !self.core.is_wanted() {
+            return self.core.lose(ShadowDrop::NoConnection);
+        }
         if read.ready.elapsed() > limit {
             return self.core.lose(ShadowDrop::Waited);
         }
@@ -261,4 +265,38 @@ fn kill_cursor(request: &[u8], answer: &[u8]) -> Option<Vec<u8>> {
     writer.string(b"$db", database);
     writer.finish();
     Some(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{answer, message, queued, shadow, take};
+    use super::*;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    #[tokio::test]
+    async fn what_waits_when_the_second_set_turns_out_to_be_the_first_is_not_asked() {
+        let shadow = shadow(1 << 20, 1);
+        take(&shadow).unwrap().written(&message(90, 7, &answer(1)));
+        let read = queued(&shadow).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let core = shadow.core.clone();
+        let (reads, queue) = unbounded_channel();
+        let asking = Asking {
+            connections: Connections::new(None, 1, core.metrics.connections.clone()),
+            queue: AsyncMutex::new(queue),
+            reads: reads.downgrade(),
+            is_doubtful: Notify::new(),
+            is_said_slow: AtomicBool::new(false),
+            rate: Mutex::new(Rate::new(None)),
+            core,
+        };
+        let members = vec![(address.to_string(), address)];
+        asking.connections.lead_to(Target { members, replica_set_id: None, version: String::new() });
+        asking.core.give_up();
+        let _ = timeout(Duration::from_millis(500), asking.serve(read)).await;
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(asking.core.metrics.dropped.get(ShadowDrop::NoConnection), 1);
+    }
 }
