@@ -41,13 +41,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     show_memory(&metrics, &shared);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { sweeping.registry.sweep().await });
-    let (buffering, shown) = (Arc::downgrade(&shared), Arc::downgrade(&metrics));
-    metrics.fill_by(move || {
-        let (Some(shared), Some(metrics)) = (buffering.upgrade(), shown.upgrade()) else { return false };
-        let bytes = i64::try_from(shared.request_memory.in_use()).unwrap_or(i64::MAX);
-        metrics.process.request_buffer_bytes.set(bytes);
-        true
-    });
+    show_request_memory(&metrics, &shared);
     let readiness = Readiness::default();
     let next_listener = Arc::default();
     let mut runners = Vec::new();
@@ -75,10 +69,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     if let Some(config) = &config.captures.at_start {
         record(&captures, config).await;
     }
-    for set in sets.iter().filter(|set| set.shadow.is_some()) {
-        show_queue(&metrics, set);
-        tasks.spawn(shadowing::begin(shared.clone(), set.clone()));
-    }
+    shadow(&metrics, &shared, &sets, &mut tasks);
     let summary: Vec<String> = runners.iter().map(SetRunner::summary).collect();
     println!("torana ready: {}", summary.join(" "));
     let mut following = JoinSet::new();
@@ -91,11 +82,7 @@ pub async fn run(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     // Dropping the runners stops accepting. What else they did goes on in `drain`.
     drop(following);
     drain(&shared, &sets, config.limits.shutdown_deadline).await;
-    if timeout(DISK_WITHIN, captures.stop()).await.is_err() {
-        tracing::error!(
-            "the disk does not take the end of the capture; it is readable up to its last whole block"
-        );
-    }
+    end_capture(&captures).await;
     tracing::info!("all clients are closed; torana ends");
     Ok(())
 }
@@ -141,6 +128,34 @@ fn show_memory(metrics: &Arc<Metrics>, shared: &Arc<Shared>) {
     metrics.fill_by(move || {
         shared.upgrade().inspect(|shared| shown.set(gauge(shared.reply_memory.in_use()))).is_some()
     });
+}
+
+/// Shows what requests are held in memory.
+fn show_request_memory(metrics: &Arc<Metrics>, shared: &Arc<Shared>) {
+    let (buffering, shown) = (Arc::downgrade(shared), Arc::downgrade(metrics));
+    metrics.fill_by(move || {
+        let (Some(shared), Some(metrics)) = (buffering.upgrade(), shown.upgrade()) else { return false };
+        let bytes = i64::try_from(shared.request_memory.in_use()).unwrap_or(i64::MAX);
+        metrics.process.request_buffer_bytes.set(bytes);
+        true
+    });
+}
+
+/// Ends what is being captured, if the disk takes its end.
+async fn end_capture(captures: &Captures) {
+    if timeout(DISK_WITHIN, captures.stop()).await.is_err() {
+        tracing::error!(
+            "the disk does not take the end of the capture; it is readable up to its last whole block"
+        );
+    }
+}
+
+/// Begins the shadow traffic of the sets that have some.
+fn shadow(metrics: &Arc<Metrics>, shared: &Arc<Shared>, sets: &[Arc<Set>], tasks: &mut JoinSet<()>) {
+    for set in sets.iter().filter(|set| set.shadow.is_some()) {
+        show_queue(metrics, set);
+        tasks.spawn(shadowing::begin(shared.clone(), set.clone()));
+    }
 }
 
 /// Shows what waits for the second set of `set`.
