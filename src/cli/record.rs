@@ -40,6 +40,25 @@ Passwords, tokens and logins never reach the files; more fields are named by --r
 `torana capture info DIR`. Clients are never slowed: where the disk is behind, connections are dropped from the capture,
 and counted. Ctrl-C ends the recording in order; so does the end of --for, even if this command is killed.";
 
+/// What a capture keeps of what passes
+#[derive(Debug, clap::Args)]
+pub(super) struct Kept {
+    /// What is kept of replies: none, digests or whole
+    ///
+    /// Their error code, length, cursor and number of documents are kept in any case. Digests tell whether another server
+    /// answers the same; only whole replies show in what it differs.
+    #[arg(long, value_name = "WHAT", default_value = "digests")]
+    pub(super) replies: Replies,
+
+    /// What is replaced: fields (secret ones) or values (all)
+    #[arg(long, value_name = "WHAT", default_value = "fields")]
+    pub(super) redact: Redact,
+
+    /// A field that is secret, beside those that always are. May be given several times
+    #[arg(long, value_name = "FIELD")]
+    pub(super) redact_field: Vec<String>,
+}
+
 /// Record the traffic of a torana that runs, through its admin endpoint
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -64,20 +83,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "1/N", default_value = "1/1")]
     sample: Sample,
 
-    /// What is kept of replies: none, digests or whole
-    ///
-    /// Their error code, length, cursor and number of documents are kept in any case. Digests tell whether another server
-    /// answers the same; only whole replies show in what it differs.
-    #[arg(long, value_name = "WHAT", default_value = "digests")]
-    replies: Replies,
-
-    /// What is replaced: fields (secret ones) or values (all)
-    #[arg(long, value_name = "WHAT", default_value = "fields")]
-    redact: Redact,
-
-    /// A field that is secret, beside those that always are. May be given several times
-    #[arg(long, value_name = "FIELD")]
-    redact_field: Vec<String>,
+    #[command(flatten)]
+    kept: Kept,
 
     /// Only requests on this database. May be given several times, as all that follow
     #[arg(long, value_name = "DB")]
@@ -142,9 +149,9 @@ impl Arguments {
             file_size: self.file_size.map(|size| show_size(size.0)),
             quota: self.quota.map(|size| show_size(size.0)),
             sample: self.sample.to_string(),
-            replies: self.replies,
-            redact: self.redact,
-            redact_fields: self.redact_field.clone(),
+            replies: self.kept.replies,
+            redact: self.kept.redact,
+            redact_fields: self.kept.redact_field.clone(),
             databases: self.database.clone(),
             collections: self.collection.iter().map(CollectionPattern::to_string).collect(),
             commands: self.command.clone(),

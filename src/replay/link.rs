@@ -23,6 +23,19 @@ pub struct Link {
     partial: Vec<u8>,
 }
 
+/// How far the socket of a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It has none.
+    Closed,
+    /// The attempt is under way.
+    Connecting,
+    /// The handshake was sent.
+    Greeting,
+    /// It can be used.
+    Open,
+}
+
 /// What a read found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received<'s> {

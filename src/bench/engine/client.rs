@@ -1,6 +1,7 @@
 //! A client: one connection at a time, and at most one operation under way on it.
 
 use crate::replay::link::Link;
+pub(super) use crate::replay::link::State;
 
 /// How long is waited after a first attempt to connect that failed, nanoseconds; twice as long after each further one.
 const BACKOFF_FIRST: u64 = 100_000_000;
@@ -17,19 +18,6 @@ pub(super) struct InFlight {
     /// When nothing but torana itself kept it from being sent any more.
     pub ready: u64,
     pub sent: u64,
-}
-
-/// How far its connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// It has none.
-    Closed,
-    /// The attempt is under way.
-    Connecting,
-    /// The handshake was sent.
-    Greeting,
-    /// It can be used.
-    Open,
 }
 
 /// A client.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::capture::import::{self, Format, Options, Summary};
 use crate::cli::print;
+use crate::cli::record::Kept;
 use crate::cli::record::size;
-use crate::config::{Redact, Replies};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,17 +44,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PORT", default_value = "27017")]
     port: Vec<u16>,
 
-    /// What is kept of replies: none, digests or whole
-    #[arg(long, value_name = "WHAT", default_value = "digests")]
-    replies: Replies,
-
-    /// What is replaced: fields (secret ones) or values (all)
-    #[arg(long, value_name = "WHAT", default_value = "fields")]
-    redact: Redact,
-
-    /// A field that is secret, beside those that always are. May be given several times
-    #[arg(long, value_name = "FIELD")]
-    redact_field: Vec<String>,
+    #[command(flatten)]
+    kept: Kept,
 }
 
 /// Imports, and says what was taken.
@@ -64,9 +55,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         out: arguments.out.clone(),
         from: arguments.from,
         ports: arguments.port.clone(),
-        replies: arguments.replies,
-        redact: arguments.redact,
-        redact_fields: arguments.redact_field.clone(),
+        replies: arguments.kept.replies,
+        redact: arguments.kept.redact,
+        redact_fields: arguments.kept.redact_field.clone(),
     })?;
     print(&text(&summary))?;
     summary.tally.damage.iter().for_each(|what| eprintln!("damage: {what}"));

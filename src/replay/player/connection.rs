@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::replay::job::{ConnectionId, Job};
 use crate::replay::link::Link;
+pub(super) use crate::replay::link::State;
 
 /// A job whose time has come.
 #[derive(Debug)]
@@ -20,19 +21,6 @@ pub(super) struct Queued {
 pub(super) struct InFlight {
     pub queued: Queued,
     pub sent: u64,
-}
-
-/// How far its socket is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// It has none.
-    Closed,
-    /// The attempt is under way.
-    Connecting,
-    /// The handshake was sent.
-    Greeting,
-    /// It can be used.
-    Open,
 }
 
 /// A connection.

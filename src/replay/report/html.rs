@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::chart::{Series, chart, quantile_place};
 use super::text::millis;
-use super::{PERCENTILES, Percentiles, Report, Row, TimelineInfo, WorkloadInfo};
+use super::{PERCENTILES, Percentiles, Report, Row, TargetInfo, TimelineInfo, WorkloadInfo};
 use crate::replay::judge::Difference;
 
 mod comparison;
@@ -65,19 +65,24 @@ fn head(report: &Report, out: &mut String) {
     }
 }
 
+/// A target, in bold.
+fn of_target(target: Option<&TargetInfo>) -> String {
+    target.map_or_else(String::new, |target| {
+        format!("<b>{}</b> (MongoDB {})", escape(&target.members.join(", ")), escape(&target.version))
+    })
+}
+
 fn workload_head(report: &Report, workload: &WorkloadInfo, out: &mut String) {
-    let target = report.target.as_ref();
     let _ = write!(
         out,
-        "<h1>Run of {}</h1><p>{} documents in <b>{}</b>, keys {}, seed {}; {} against <b>{}</b> (MongoDB {}).</p><ul>",
+        "<h1>Run of {}</h1><p>{} documents in <b>{}</b>, keys {}, seed {}; {} against {}.</p><ul>",
         escape(&workload.path),
         workload.documents,
         escape(&workload.database),
         escape(&workload.keys),
         workload.seed,
         escape(&report.speed),
-        escape(&target.map(|target| target.members.join(", ")).unwrap_or_default()),
-        escape(target.map(|target| target.version.as_str()).unwrap_or_default())
+        of_target(report.target.as_ref())
     );
     for line in &workload.mix {
         let _ = write!(out, "<li>{}</li>", escape(line));
@@ -95,11 +100,10 @@ fn capture_head(report: &Report, out: &mut String) {
         escape(&capture.set),
         escape(&capture.started),
         match &report.target {
-            Some(target) => format!(
-                "replayed at speed <b>{}</b> against <b>{}</b> (MongoDB {})",
+            target @ Some(_) => format!(
+                "replayed at speed <b>{}</b> against {}",
                 escape(&report.speed),
-                escape(&target.members.join(", ")),
-                escape(&target.version)
+                of_target(target.as_ref())
             ),
             None => "looked through without a target: nothing was sent".to_owned(),
         }

@@ -2,26 +2,20 @@
 
 use std::fmt::Write;
 
-use super::{difference, escape};
+use super::{difference, escape, of_target};
+use crate::replay::report::PERCENTILES;
 use crate::replay::report::compare::{Change, Comparison, Group};
 use crate::replay::report::text::millis;
-use crate::replay::report::{PERCENTILES, TargetInfo};
 
 /// What stands out, then all groups with the change at each percentile.
 pub(super) fn section(comparison: &Comparison, out: &mut String) {
-    let target = |target: &Option<TargetInfo>| {
-        let target = target.as_ref();
-        target.map_or_else(String::new, |t| {
-            format!("<b>{}</b> (MongoDB {})", escape(&t.members.join(", ")), escape(&t.version))
-        })
-    };
     let [old, new] = comparison.rates;
     let _ = write!(
         out,
         "<h2>Compared</h2><p>Before: {}, runs: {}, {old:.0} operations a second. Now: {}, runs: {}, {new:.0} operations a second.</p>",
-        target(&comparison.before),
+        of_target(comparison.before.as_ref()),
         comparison.before_runs,
-        target(&comparison.now),
+        of_target(comparison.now.as_ref()),
         comparison.now_runs
     );
     if !comparison.is_same_work {
