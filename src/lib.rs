@@ -37,8 +37,8 @@
 //!    a share of the pool, or slices), `exhaust.rs` (many replies to one request), `legacy.rs` (writes whose outcome
 //!    only getLastError on the same connection knows), `unasked.rs` (no reply wanted: torana waits for it all the
 //!    same, since the next client must not meet what still runs), `local.rs` and `refuse.rs` (answers of torana's own),
-//!    `tagged.rs` (about a collection with a consistency level: edited to what the level needs, and the collection's
-//!    floor raised before anyone is told of the outcome; `published.rs` has what is shared with other toranas: the
+//!    `tagged.rs` (about a collection with a consistency level: what that asks for is `planned`, edited, sent, and its
+//!    floor is raised before anyone is `told` of the outcome; `published.rs` has what is shared with other toranas: the
 //!    set's horizon, proven and published).
 //! 6. What the client asked and was told goes to the capture that is being recorded, if one is: `tap.rs` takes it where
 //!    it is read and where it is written, `capturing.rs` begins and ends recordings, [`capture`] does the rest.

@@ -100,7 +100,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Those of [`FIELDS`], and `more`.
+    /// Those of `FIELDS`, and `more`.
     pub fn new(more: &[String]) -> Listed {
         let names = FIELDS.iter().map(|name| (*name).to_owned()).chain(more.iter().cloned());
         let names: Vec<Vec<u8>> = names.map(String::into_bytes).filter(|name| !name.is_empty()).collect();

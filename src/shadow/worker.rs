@@ -1,7 +1,7 @@
 //! The thread that asks: it takes reads from the queue, asks the second set, and counts what comes of it.
 //!
 //! A runtime of its own, so that neither a large comparison nor a slow set takes time from clients' tasks. As many tasks as
-//! there may be connections take one read each; the connections that are not in use lie in one place ([`Connections`]). Another
+//! there may be connections take one read each; the connections that are not in use lie in one place (`connections.rs`). Another
 //! task (`follow`) knows who the members are, and says so when that changes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
